@@ -1,0 +1,1 @@
+"""batchkms: encrypt a secrets inventory in bulk with Tencent Cloud KMS."""

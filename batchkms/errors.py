@@ -1,0 +1,289 @@
+"""What can go wrong: the exception tree, and one table from error code to verdict.
+
+    BatchKmsError                    every error of ours; carries a hint that says what to try
+    ├── ConfigError                  a wrong option, job file or combination       (exit 2)
+    ├── InputError                   the input cannot be opened or used at all     (exit 2)
+    ├── RunStopped                   the run cannot go on; what is done is kept    (exit 3)
+    │   ├── InputBroken              the input broke off, or no row can be trusted
+    │   ├── OutputError              the results cannot be written
+    │   ├── OutageError              nothing succeeded for the whole outage budget
+    │   └── TooManyFailures          a stop condition on the number of failures
+    └── KmsError                     one call failed; `code` and `verdict` say how
+        ├── ServiceError             the service answered with an error
+        ├── NetworkError             no answer came back
+        ├── ProtocolError            an answer came back that is no valid answer
+        └── CredentialsError         no credentials could be had to sign with
+
+A record that fails is a Result, not an exception: these are for what stops a run, and for
+direct users of `batchkms.kms`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from batchkms.records import ErrorClass
+
+
+class Scope(StrEnum):
+    """How much an error condemns: this record, every record of its key, or the whole run."""
+
+    RECORD = "record"
+    KEY = "key"
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an error code means: its class, whether trying again can help, and its scope."""
+
+    error_class: ErrorClass
+    retryable: bool = False
+    scope: Scope = Scope.RECORD
+
+
+_RECORD = Verdict(ErrorClass.INVALID_RECORD)
+_REFUSED = Verdict(ErrorClass.INVALID_REQUEST)
+_NO_SUCH_API = Verdict(ErrorClass.INVALID_REQUEST, scope=Scope.RUN)
+_KEY = Verdict(ErrorClass.KEY_UNAVAILABLE, scope=Scope.KEY)
+_CREDENTIALS = Verdict(ErrorClass.UNAUTHORIZED, scope=Scope.RUN)
+_DENIED = Verdict(ErrorClass.UNAUTHORIZED, scope=Scope.KEY)
+_THROTTLED = Verdict(ErrorClass.THROTTLED, retryable=True)
+_INTERNAL = Verdict(ErrorClass.INTERNAL, retryable=True)
+_NETWORK = Verdict(ErrorClass.NETWORK, retryable=True)
+_TLS = Verdict(ErrorClass.NETWORK, scope=Scope.RUN)
+_GARBLED = Verdict(ErrorClass.PROTOCOL, retryable=True)
+_ODD = Verdict(ErrorClass.PROTOCOL)
+UNKNOWN = Verdict(ErrorClass.UNKNOWN)
+
+VERDICTS: dict[str, Verdict] = {
+    # -- The service's codes. Sources: the common error codes of Tencent Cloud API 3.0, the
+    # -- error codes of each KMS 2019-01-18 action, and the official SDK's `errorcodes`.
+    # A name that ends in `.*` speaks for every code below it that has no row of its own.
+    "AuthFailure": _CREDENTIALS,
+    "AuthFailure.*": _CREDENTIALS,
+    "IpInBlacklist": _CREDENTIALS,
+    "IpNotInWhitelist": _CREDENTIALS,
+    "UnauthorizedOperation": _DENIED,
+    "UnauthorizedOperation.*": _DENIED,
+    "RequestLimitExceeded": _THROTTLED,
+    "RequestLimitExceeded.*": _THROTTLED,
+    # One rotation a day and key: no retry within a run can outlast it.
+    "RequestLimitExceeded.RotateRateLimited": Verdict(ErrorClass.THROTTLED, scope=Scope.KEY),
+    "InternalError": _INTERNAL,
+    "InternalError.*": _INTERNAL,
+    "ServiceUnavailable": _INTERNAL,
+    "ServiceUnavailable.*": _INTERNAL,
+    "UnsupportedOperation.ServiceTemporaryUnavailable": _INTERNAL,
+    "ActionOffline": _NO_SUCH_API,
+    "InvalidAction": _NO_SUCH_API,
+    "NoSuchProduct": _NO_SUCH_API,
+    "NoSuchVersion": _NO_SUCH_API,
+    "UnsupportedProtocol": _NO_SUCH_API,
+    "UnsupportedRegion": _NO_SUCH_API,
+    "ResourceUnavailable.NotPurchased": _NO_SUCH_API,
+    "UnsupportedOperation.UserVersionNotSupport": _NO_SUCH_API,
+    "DryRunOperation": _REFUSED,
+    "FailedOperation": _REFUSED,
+    "FailedOperation.CmkUsedByCloudProduct": _KEY,
+    "FailedOperation.DecryptError": _REFUSED,
+    "FailedOperation.EncryptionError": _REFUSED,
+    "FailedOperation.RotateTaskRunning": _KEY,
+    "FailedOperation.SignError": _REFUSED,
+    "FailedOperation.TaggingError": _REFUSED,
+    "FailedOperation.VerifyError": _REFUSED,
+    "InvalidParameter": _REFUSED,
+    "InvalidParameter.DecryptMaterialError": _REFUSED,
+    "InvalidParameter.InvalidPendingWindowInDays": _REFUSED,
+    "InvalidParameterValue": _REFUSED,
+    "InvalidParameterValue.AliasAlreadyExists": _REFUSED,
+    "InvalidParameterValue.DataKeyNameAlreadyExists": _REFUSED,
+    "InvalidParameterValue.DuplicatedDataKeyId": _REFUSED,
+    "InvalidParameterValue.DuplicatedKeyId": _REFUSED,
+    "InvalidParameterValue.InvalidAlias": _REFUSED,
+    "InvalidParameterValue.InvalidCiphertext": _REFUSED,
+    "InvalidParameterValue.InvalidDataKeyId": _REFUSED,
+    "InvalidParameterValue.InvalidDataKeyName": _REFUSED,
+    "InvalidParameterValue.InvalidHsmClusterId": _REFUSED,
+    "InvalidParameterValue.InvalidImportKeyMaterial": _REFUSED,
+    "InvalidParameterValue.InvalidKeyId": _KEY,
+    "InvalidParameterValue.InvalidKeyUsage": _KEY,
+    "InvalidParameterValue.InvalidPlaintext": _REFUSED,
+    "InvalidParameterValue.InvalidType": _REFUSED,
+    "InvalidParameterValue.MaterialNotMatch": _REFUSED,
+    "InvalidParameterValue.TagKeysDuplicated": _REFUSED,
+    "InvalidParameterValue.TagsNotExisted": _REFUSED,
+    "InvalidRequest": _REFUSED,
+    "LimitExceeded": _REFUSED,
+    "LimitExceeded.CmkLimitExceeded": _REFUSED,
+    "LimitExceeded.DataKeyLimitExceeded": _REFUSED,
+    "LimitExceeded.FingerprintsLimitExceeded": _REFUSED,
+    "LimitExceeded.KeyLimitExceeded": _REFUSED,
+    "MissingParameter": _REFUSED,
+    "RequestSizeLimitExceeded": _REFUSED,
+    "ResourceInUse": _REFUSED,
+    "ResourceInsufficient": _REFUSED,
+    "ResourceNotFound": _REFUSED,
+    "ResourceUnavailable": _REFUSED,
+    "ResourceUnavailable.CloudResourceBindingNotFound": _KEY,
+    "ResourceUnavailable.CmkArchived": _KEY,
+    "ResourceUnavailable.CmkDisabled": _KEY,
+    "ResourceUnavailable.CmkNotFound": _KEY,
+    "ResourceUnavailable.CmkNotPendingDelete": _KEY,
+    "ResourceUnavailable.CmkShouldBeDisabled": _KEY,
+    "ResourceUnavailable.CmkStateNotSupport": _KEY,
+    "ResourceUnavailable.DataKeyDisabled": _KEY,
+    "ResourceUnavailable.DataKeyNotFound": _KEY,
+    "ResourceUnavailable.DataKeyNotPendingDelete": _KEY,
+    "ResourceUnavailable.DataKeyPendingDelete": _KEY,
+    "ResourceUnavailable.DataKeyStateNotSupport": _KEY,
+    "ResourceUnavailable.KeyDisabled": _KEY,
+    "ResourceUnavailable.KeyPendingDelete": _KEY,
+    "ResourceUnavailable.TokenExpired": _REFUSED,
+    "ResponseSizeLimitExceeded": _REFUSED,
+    "UnknownParameter": _REFUSED,
+    "UnsupportedOperation": _REFUSED,
+    "UnsupportedOperation.ExternalCmkCanNotRotate": _KEY,
+    "UnsupportedOperation.NotExternalCmk": _KEY,
+    "UnsupportedOperation.NotRoleOperation": _DENIED,
+    "UnsupportedOperation.NotUserCreatedCmk": _KEY,
+    "UnsupportedOperation.RotateNotSupported": _KEY,
+    "UnsupportedOperation.UnsupportedKeyUsageInCurrentRegion": _KEY,
+    # -- Codes of ours: a row that is never sent.
+    "InvalidJson": _RECORD,
+    "InvalidUtf8": _RECORD,
+    "InvalidCsvRow": _RECORD,
+    "NotAnObject": _RECORD,
+    "WrongCellCount": _RECORD,
+    "RowTooLong": _RECORD,
+    "InvalidId": _RECORD,
+    "InvalidKeyId": _RECORD,
+    "MissingKeyId": _RECORD,
+    "MissingPlaintext": _RECORD,
+    "EmptyPlaintext": _RECORD,
+    "InvalidPlaintext": _RECORD,
+    "PlaintextTooLarge": _RECORD,
+    "InvalidContext": _RECORD,
+    "ContextTooLong": _RECORD,
+    "InvalidResultRow": _RECORD,
+    # -- Codes of ours: no answer came back.
+    "DnsFailure": _NETWORK,
+    "ConnectFailed": _NETWORK,
+    "ConnectionRefused": _NETWORK,
+    "ConnectionReset": _NETWORK,
+    "ConnectTimeout": _NETWORK,
+    "AttemptTimeout": _NETWORK,
+    "TlsFailure": _NETWORK,
+    "ProxyFailure": _NETWORK,
+    # A certificate does not become valid by asking again, and no row can be sent without it.
+    "TlsVerificationFailed": _TLS,
+    # -- Codes of ours: an answer that is none.
+    "Http429": _THROTTLED,
+    "Http500": _INTERNAL,
+    "Http502": _INTERNAL,
+    "Http503": _INTERNAL,
+    "Http504": _INTERNAL,
+    "Http5xx": _INTERNAL,
+    "Redirect": Verdict(ErrorClass.PROTOCOL, scope=Scope.RUN),
+    "HttpStatus": _ODD,
+    "NotJson": _GARBLED,
+    "NoResponse": _GARBLED,
+    "InvalidRequestId": _GARBLED,
+    "MissingCiphertext": _GARBLED,
+    "InvalidAnswer": _GARBLED,
+    "AnswerTooLong": _GARBLED,
+    # A ciphertext under another CMK must not be kept, and asking again may well yield one more.
+    "WrongKeyId": _ODD,
+    # -- Codes of ours: nothing to sign with.
+    "NoCredentials": _CREDENTIALS,
+    "CredentialsExpired": _CREDENTIALS,
+}
+
+
+def verdict_for(code: str) -> Verdict:
+    """The verdict on a code: its own row, its family's (`AuthFailure.*`), or `UNKNOWN`."""
+    verdict = VERDICTS.get(code)
+    if verdict is None:
+        family, dot, _ = code.partition(".")
+        verdict = VERDICTS.get(f"{family}.*") if dot else None
+    return verdict or UNKNOWN
+
+
+class BatchKmsError(Exception):
+    """Base of every error of ours. `hint`, where there is one, says what to try."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(BatchKmsError):
+    """An option, a job file or a combination of them is wrong; nothing was sent."""
+
+
+class InputError(BatchKmsError):
+    """The input cannot be opened or used at all; nothing was sent."""
+
+
+class RunStopped(BatchKmsError):
+    """The run cannot go on. Results so far are kept and the rest can be resumed."""
+
+
+class InputBroken(RunStopped):
+    """The input breaks off, or from here on no row of it can be trusted."""
+
+
+class OutputError(RunStopped):
+    """Results cannot be written: disk full, I/O error, no permission."""
+
+
+class OutageError(RunStopped):
+    """No call succeeded for the whole outage budget."""
+
+
+class TooManyFailures(RunStopped):
+    """More rows failed than the run may have."""
+
+
+class KmsError(BatchKmsError):
+    """One call failed.
+
+    `code` is the service's own code or a CamelCase code of ours; `request_id` is the
+    service's, where an answer carried one.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        request_id: str | None = None,
+        hint: str | None = None,
+        verdict: Verdict | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.request_id = request_id
+        self.verdict = verdict or verdict_for(code)
+
+    def __str__(self) -> str:
+        request = f" (request id {self.request_id})" if self.request_id else ""
+        return f"{self.code}: {self.message}{request}"
+
+
+class ServiceError(KmsError):
+    """The service answered with an error."""
+
+
+class NetworkError(KmsError):
+    """No answer came back."""
+
+
+class ProtocolError(KmsError):
+    """An answer came back that is no valid answer."""
+
+
+class CredentialsError(KmsError):
+    """No credentials could be had to sign with."""

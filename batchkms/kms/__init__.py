@@ -1,0 +1,1 @@
+"""The KMS protocol, usable alone: client, signing, credentials, transport."""

@@ -1,0 +1,18 @@
+"""What an output format offers. A format turns Results into bytes and knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from batchkms.records import Result
+
+
+class Sink(Protocol):
+    """One output format."""
+
+    def header(self) -> bytes:
+        """What comes before the first row; may be empty."""
+
+    def encode(self, results: Iterable[Result]) -> bytes:
+        """The rows, each complete and ended."""

@@ -1,0 +1,62 @@
+"""What an input format offers, and the names of the fields that it looks for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from batchkms.records import Record, Result
+
+Encoding = Literal["utf8", "base64", "hex"]
+"""How the plaintext is written in the input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """Which column or JSON member holds what, and how the plaintext is written.
+
+    `required` holds the names that the user gave by option: in a format with a header, each
+    of them must be there.
+    """
+
+    id: str = "id"
+    plaintext: str = "plaintext"
+    key: str | None = None
+    context: str = "encryption_context"
+    encoding: Encoding = "utf8"
+    required: frozenset[str] = frozenset()
+
+
+class Source(Protocol):
+    """An inventory being read, as a stream.
+
+    Items come in input order. A row that cannot be sent is a failed Result already, of class
+    `invalid_record`; it takes a `seq` like any other.
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call the input in a message: its path, or `stdin`."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes in all, where known (None for a pipe)."""
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of the input consumed so far (compressed bytes, if it is compressed)."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Hex digest of the whole input as stored; None until its end was reached."""
+
+    def batches(self) -> AsyncIterator[list[Record | Result]]:
+        """Yields the rows in small batches.
+
+        Raises InputError before the first row when the input is unusable as a whole, and
+        InputBroken later, after every row before the break was yielded.
+        """
+
+    async def aclose(self) -> None:
+        """Stops reading. Safe to call at any time, and more than once."""
