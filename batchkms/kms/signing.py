@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from datetime import UTC, datetime
 
-from batchkms.kms.wire import ALGORITHM, SERVICE
+from batchkms.kms.wire import ALGORITHM, CONTENT_TYPE, SERVICE
 
 _SUFFIX = "tc3_request"
 
@@ -47,8 +47,45 @@ def string_to_sign(timestamp_s: int | str, date: str, service: str, canonical: s
 
 def signature(signing_key: bytes, to_sign: str) -> str:
     """The signature, 64 hexadecimal digits."""
-    return hmac.new(signing_key, to_sign.encode(), hashlib.sha256).hexdigest()
+    return _hmac(signing_key, to_sign).hex()
 
 
 def _hmac(key: bytes, text: str) -> bytes:
     return hmac.digest(key, text.encode(), "sha256")
+
+
+class RequestSigner:
+    """Signs the JSON POSTs of one host and keeps what does not change between them.
+
+    The signing key is derived once per day and secret key. `content-type` and `host` are
+    signed, as every official SDK does.
+    """
+
+    def __init__(
+        self, *, host: str, service: str = SERVICE, content_type: str = CONTENT_TYPE
+    ) -> None:
+        self._service = service
+        signed = [("content-type", content_type), ("host", host)]
+        canonical = canonical_request(method="POST", query="", headers=signed, payload_sha256="")
+        self._canonical_prefix = canonical.encode()
+        self._day_s = -1
+        self._secret_key = ""
+        self._date = ""
+        self._signing_key = b""
+
+    def authorization(
+        self, secret_id: str, secret_key: str, timestamp_s: int, payload_sha256: str
+    ) -> str:
+        """The Authorization header for a body with this SHA-256 (hexadecimal)."""
+        day_s = timestamp_s // 86_400
+        if day_s != self._day_s or secret_key != self._secret_key:
+            self._date = utc_date(timestamp_s)
+            self._signing_key = derive_signing_key(secret_key, self._date, self._service)
+            self._day_s, self._secret_key = day_s, secret_key
+        digest = hashlib.sha256(self._canonical_prefix + payload_sha256.encode()).hexdigest()
+        scope = f"{self._date}/{self._service}/{_SUFFIX}"
+        to_sign = f"{ALGORITHM}\n{timestamp_s}\n{scope}\n{digest}"
+        return (
+            f"{ALGORITHM} Credential={secret_id}/{scope}, "
+            f"SignedHeaders=content-type;host, Signature={signature(self._signing_key, to_sign)}"
+        )

@@ -1,0 +1,269 @@
+"""A KMS client: one coroutine per action, one call per coroutine, nothing repeated.
+
+    async with KmsClient(region="ap-guangzhou") as kms:
+        answer = await kms.encrypt("5a7f…", b"secret")
+
+Retrying is the caller's matter: every error carries a verdict that says whether it can help.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from base64 import b64encode
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import orjson
+
+from batchkms._version import __version__
+from batchkms.errors import VERDICTS, ProtocolError, ServiceError
+from batchkms.kms.credentials import CredentialSource, find_credentials
+from batchkms.kms.signing import RequestSigner
+from batchkms.kms.transport import AiohttpTransport, Answer, Endpoint, Transport, parse_endpoint
+from batchkms.kms.wire import (
+    CONTENT_TYPE,
+    HEADER_ACTION,
+    HEADER_LANGUAGE,
+    HEADER_REGION,
+    HEADER_TIMESTAMP,
+    HEADER_TOKEN,
+    HEADER_VERSION,
+    VERSION,
+)
+
+DEFAULT_ENDPOINT = "https://kms.tencentcloudapi.com"
+
+
+class Encrypted(msgspec.Struct, frozen=True):
+    """What Encrypt answers. `ciphertext_blob` is an opaque ASCII string, not base64."""
+
+    ciphertext_blob: str
+    key_id: str
+    request_id: str
+
+
+class Decrypted(msgspec.Struct, frozen=True):
+    """What Decrypt answers."""
+
+    plaintext: bytes
+    key_id: str
+    request_id: str
+
+    def __repr__(self) -> str:
+        return f"Decrypted(plaintext=<{len(self.plaintext)} bytes>, key_id={self.key_id!r})"
+
+
+class KmsClient:
+    """A client of one endpoint and region.
+
+    `endpoint` is a URL (default: the service's nearest access point). `credentials` is any
+    `CredentialSource`; by default they are looked for as `find_credentials` says. Raises
+    ConfigError for an endpoint or a CA file that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        endpoint: str | Endpoint = DEFAULT_ENDPOINT,
+        credentials: CredentialSource | None = None,
+        transport: Transport | None = None,
+        ca_file: str | None = None,
+        proxy: str | None = None,
+        connect_timeout_s: float = 3.0,
+        timeout_s: float = 10.0,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        target = parse_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
+        self._credentials = credentials or find_credentials()
+        self._signer = RequestSigner(host=target.host)
+        self._transport = transport or AiohttpTransport(
+            target,
+            ca_file=ca_file,
+            proxy=proxy,
+            connect_timeout_s=connect_timeout_s,
+            timeout_s=timeout_s,
+        )
+        self._wall_clock = wall_clock
+        self._constant_headers = {
+            "Host": target.host,
+            "Content-Type": CONTENT_TYPE,
+            "User-Agent": f"batchkms/{__version__}",
+            HEADER_VERSION: VERSION,
+            HEADER_REGION: region,
+            HEADER_LANGUAGE: "en-US",
+        }
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connections and whatever the credentials need."""
+        await self._transport.aclose()
+        await self._credentials.aclose()
+
+    async def encrypt(
+        self, key_id: str, plaintext: bytes, *, encryption_context: str | None = None
+    ) -> Encrypted:
+        """Encrypts up to 4,096 bytes under a CMK.
+
+        `encryption_context` is the exact JSON string to bind (up to 1,024 characters); the
+        same string is needed to decrypt. Raises KmsError; an answer for another CMK than
+        `key_id` is a ProtocolError `WrongKeyId`.
+        """
+        parameters = {"KeyId": key_id, "Plaintext": b64encode(plaintext).decode()}
+        if encryption_context is not None:
+            parameters["EncryptionContext"] = encryption_context
+        answer = await self.call("Encrypt", parameters)
+        request_id = answer["RequestId"]
+        blob = answer.get("CiphertextBlob")
+        if not isinstance(blob, str) or not _BLOB.fullmatch(blob):
+            raise ProtocolError(
+                "MissingCiphertext",
+                "the answer has no usable CiphertextBlob",
+                request_id=request_id,
+            )
+        answered_key = answer.get("KeyId")
+        if not isinstance(answered_key, str) or answered_key.lower() != key_id.lower():
+            raise ProtocolError(
+                "WrongKeyId",
+                "the answer names another CMK than the one asked for",
+                request_id=request_id,
+                hint="the ciphertext was not kept; report the request id to the service",
+            )
+        return Encrypted(blob, answered_key, request_id)
+
+    async def decrypt(
+        self, ciphertext_blob: str, *, encryption_context: str | None = None
+    ) -> Decrypted:
+        """Decrypts a ciphertext blob; the service finds the CMK in it. Raises KmsError."""
+        parameters = {"CiphertextBlob": ciphertext_blob}
+        if encryption_context is not None:
+            parameters["EncryptionContext"] = encryption_context
+        answer = await self.call("Decrypt", parameters)
+        try:
+            plaintext = a2b_base64(answer["Plaintext"], strict_mode=True)
+            return Decrypted(plaintext, str(answer["KeyId"]), answer["RequestId"])
+        except (KeyError, TypeError, ValueError, Base64Error):
+            raise ProtocolError(
+                "InvalidAnswer",
+                "the answer has no usable Plaintext or KeyId",
+                request_id=answer["RequestId"],
+            ) from None
+
+    async def describe_key(self, key_id: str) -> dict[str, Any]:
+        """The CMK's KeyMetadata as the service gives it (KeyState, Alias, …). Raises KmsError."""
+        answer = await self.call("DescribeKey", {"KeyId": key_id})
+        metadata = answer.get("KeyMetadata")
+        if not isinstance(metadata, dict):
+            raise ProtocolError(
+                "InvalidAnswer", "the answer has no KeyMetadata", request_id=answer["RequestId"]
+            )
+        return metadata
+
+    async def get_service_status(self) -> dict[str, Any]:
+        """What the account has bought: QpsLimit, RegionsQps, CmkLimit, …. Raises KmsError."""
+        return await self.call("GetServiceStatus", {})
+
+    async def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Any action: its `Response` object, with a valid RequestId. Raises KmsError."""
+        body = orjson.dumps(parameters)
+        credentials = await self._credentials.credentials()
+        timestamp_s = int(self._wall_clock())
+        headers = {
+            **self._constant_headers,
+            HEADER_ACTION: action,
+            HEADER_TIMESTAMP: str(timestamp_s),
+            "Authorization": self._signer.authorization(
+                credentials.secret_id,
+                credentials.secret_key,
+                timestamp_s,
+                hashlib.sha256(body).hexdigest(),
+            ),
+        }
+        if credentials.token:
+            headers[HEADER_TOKEN] = credentials.token
+        return parse_answer(await self._transport.post(headers, body))
+
+
+def parse_answer(answer: Answer) -> dict[str, Any]:
+    """The `Response` object of an answer.
+
+    Raises ServiceError for an error of the service, which comes with HTTP 200 as a rule, and
+    ProtocolError for anything that is no valid answer. A valid error in the body of another
+    status is believed, as the vendor's Go client does.
+    """
+    response = _response_object(answer.body)
+    if response is None:
+        if answer.status != 200:
+            raise _http_error(answer.status)
+        raise _no_response(answer.body)
+    request_id = response.get("RequestId")
+    if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
+        if answer.status != 200:
+            raise _http_error(answer.status)
+        raise ProtocolError("InvalidRequestId", "the answer has no valid RequestId")
+    error = response.get("Error")
+    if error is not None:
+        raise _service_error(error, request_id)
+    if answer.status != 200:
+        raise _http_error(answer.status)
+    return response
+
+
+def _response_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    response = document.get("Response") if isinstance(document, dict) else None
+    return response if isinstance(response, dict) else None
+
+
+def _no_response(body: bytes) -> ProtocolError:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ProtocolError("NotJson", f"the answer ({len(body):,} bytes) is no JSON")
+    return ProtocolError("NoResponse", "the answer has no Response object")
+
+
+def _service_error(error: Any, request_id: str) -> ServiceError | ProtocolError:
+    code = error.get("Code") if isinstance(error, dict) else None
+    if not isinstance(code, str) or not code:
+        return ProtocolError("InvalidAnswer", "the Error has no Code", request_id=request_id)
+    return ServiceError(code, str(error.get("Message") or ""), request_id=request_id)
+
+
+def _http_error(status: int) -> ProtocolError | ServiceError:
+    if 300 <= status < 400:
+        return ProtocolError(
+            "Redirect",
+            f"the endpoint answered with a redirect (HTTP {status}), which is never followed",
+            hint="check --endpoint: a KMS endpoint does not redirect",
+        )
+    code = f"Http{status}"
+    if code not in VERDICTS:
+        code = "Http5xx" if status >= 500 else "HttpStatus"
+    return ServiceError(code, f"the endpoint answered with HTTP status {status}")
+
+
+# The shape of a blob is nowhere documented, so only what no blob can hold is refused.
+_BLOB = re.compile(r"[A-Za-z0-9+/=_.:-]+")
+
+# A UUID in every published example; the documentation promises no more than an id.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")

@@ -1,0 +1,214 @@
+"""How one signed request reaches the service and its answer comes back.
+
+A transport has one method, `post`. This one is aiohttp's: pooled keep-alive connections, TLS
+with full verification, HTTP proxies. It never follows a redirect, keeps no cookies and reads
+no proxy or netrc settings from the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from batchkms.errors import ConfigError, NetworkError, ProtocolError
+
+IDLE_CONNECTION_S = 30.0
+"""How long an unused connection is kept. The server closes it after 60 s (tencentcloud-sdk-go
+pull request 292), and a request must not race with that."""
+
+MAX_ANSWER_BYTES = 1024 * 1024
+"""The longest answer that is read: far over any KMS answer, far under what would hurt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, whatever its status."""
+
+    status: int
+    body: bytes
+
+
+class Transport(Protocol):
+    """Carries one request to the endpoint that it was made for."""
+
+    async def post(self, headers: dict[str, str], body: bytes) -> Answer:
+        """Sends a POST to `/`.
+
+        Raises NetworkError when no whole answer came back, and ProtocolError when what came
+        back is no HTTP or too long.
+        """
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A KMS endpoint: `scheme` is http or https, `host` the Host header to send and sign."""
+
+    scheme: str
+    host: str
+
+    @property
+    def url(self) -> str:
+        """The address to post to."""
+        return f"{self.scheme}://{self.host}/"
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """The endpoint that a URL or a bare host names.
+
+    A bare host means HTTPS. Plain HTTP is taken for loopback only: over a network, anybody on
+    the way could read the plaintext. Raises ConfigError.
+    """
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise _bad_endpoint(text, str(error)) from None
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            "the endpoint must not hold a user name or password",
+            hint="credentials come from the environment, a profile or a credentials file",
+        )
+    if parts.scheme not in ("http", "https") or not host:
+        raise _bad_endpoint(text, "it is no http or https URL")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise _bad_endpoint(text, "it has a path; KMS is always called at /")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigError(
+            f"the endpoint {text} is plain HTTP, which is allowed to loopback only",
+            hint="use https://, with --ca-file if the server has a certificate of its own",
+        )
+    shown = f"[{host}]" if ":" in host else host
+    default_port = 443 if parts.scheme == "https" else 80
+    return Endpoint(parts.scheme, shown if port in (None, default_port) else f"{shown}:{port}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own loopback."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """A verifying TLS context; `ca_file` adds a PEM file of CAs to the system's own.
+
+    Raises ConfigError when the file cannot be read or holds no certificate.
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"--ca-file {ca_file}: no CA certificate could be read ({error})",
+                hint="give a PEM file with one or more CERTIFICATE blocks",
+            ) from None
+    return context
+
+
+class AiohttpTransport:
+    """The transport over aiohttp. Make it inside a running event loop."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        ca_file: str | None = None,
+        proxy: str | None = None,
+        connect_timeout_s: float = 3.0,
+        timeout_s: float = 10.0,
+    ) -> None:
+        self._url = endpoint.url
+        self._proxy = proxy
+        self._timeout_s = timeout_s
+        # Concurrency is the caller's matter: the pool must never be a second, hidden queue.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                keepalive_timeout=IDLE_CONNECTION_S,
+                ssl=tls_context(ca_file) if endpoint.scheme == "https" else True,
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=timeout_s, sock_connect=min(connect_timeout_s, timeout_s)
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+        )
+
+    async def post(self, headers: dict[str, str], body: bytes) -> Answer:
+        """Sends a POST to `/`; see `Transport.post`."""
+        try:
+            async with self._session.post(
+                self._url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
+            ) as response:
+                return Answer(response.status, await _read(response))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _translated(error, self._timeout_s) from error
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._session.close()
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise ProtocolError("AnswerTooLong", f"the answer is over {MAX_ANSWER_BYTES:,} bytes")
+    return bytes(body)
+
+
+def _bad_endpoint(text: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"the endpoint {text!r} cannot be used: {reason}",
+        hint="write it as https://kms.tencentcloudapi.com or http://127.0.0.1:PORT",
+    )
+
+
+def _translated(error: Exception, timeout_s: float) -> NetworkError | ProtocolError:
+    """Our error for one of aiohttp's. The order matters: aiohttp's classes overlap."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return NetworkError(
+                "TlsVerificationFailed",
+                f"the server's certificate was not accepted: {_reason(error.certificate_error)}",
+                hint="check the endpoint's name and this machine's clock, or name the CA that "
+                "signed the certificate with --ca-file",
+            )
+        case aiohttp.ClientSSLError():
+            return NetworkError("TlsFailure", f"TLS could not be set up: {_reason(error.os_error)}")
+        case aiohttp.ClientConnectorDNSError():
+            return NetworkError("DnsFailure", f"the host {error.host} could not be resolved")
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return NetworkError("ProxyFailure", "the proxy could not be reached or refused")
+        case aiohttp.ClientConnectorError():
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            return NetworkError(
+                "ConnectionRefused" if refused else "ConnectFailed",
+                f"no connection to {error.host} port {error.port}: {_reason(error.os_error)}",
+            )
+        case aiohttp.ConnectionTimeoutError():
+            return NetworkError("ConnectTimeout", "no connection within the connect timeout")
+        case TimeoutError():
+            return NetworkError("AttemptTimeout", f"no answer within {timeout_s:g} s")
+        case aiohttp.ClientResponseError():
+            return ProtocolError("InvalidAnswer", "what came back is no valid HTTP answer")
+    return NetworkError("ConnectionReset", "the connection was closed before the whole answer")
+
+
+def _reason(error: BaseException) -> str:
+    """The system's words for an error, without aiohttp's wrapping."""
+    return getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)

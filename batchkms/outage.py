@@ -1,0 +1,79 @@
+"""The gate that calls pass: open as a rule, one call at a time during an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from batchkms.errors import KmsError, OutageError
+from batchkms.retry import OutageWatch
+
+log = logging.getLogger(__name__)
+
+
+class OutageGate:
+    """Lets calls pass, and during an outage one probe after the other.
+
+    `budget_s` is how long nothing may succeed before the run is stopped with OutageError.
+    """
+
+    def __init__(self, *, budget_s: float) -> None:
+        self._budget_s = budget_s
+        self._watch = OutageWatch()
+        self._probing = asyncio.Lock()
+
+    @property
+    def active(self) -> bool:
+        """Whether there is an outage now."""
+        return self._watch.active
+
+    def paused_s(self) -> float:
+        """The time spent in outages so far, in seconds."""
+        return self._watch.paused_s(_now())
+
+    @asynccontextmanager
+    async def passage(self) -> AsyncIterator[None]:
+        """Surrounds one call: at once as a rule, alone and after a pause during an outage.
+
+        Raises OutageError when the outage has used up its budget.
+        """
+        if not self._watch.active:
+            yield
+            return
+        async with self._probing:
+            if self._watch.active:
+                await self._pause()
+            yield
+
+    def answered(self) -> None:
+        """The service answered a call, well or with a refusal."""
+        lasted_s = self._watch.lasted_s(_now())
+        if self._watch.answered(_now()):
+            log.warning("the service answers again after %.1f s; going on", lasted_s)
+
+    def failed(self, seq: int, error: KmsError) -> None:
+        """A call for a row failed with a transient error."""
+        if self._watch.failed(seq, _now()):
+            log.warning(
+                "nothing succeeds (%s): %s; trying one call at a time for up to %s, no row is "
+                "given up meanwhile",
+                error.code,
+                error.hint or error.message,
+                f"{self._budget_s:g} s",
+            )
+
+    async def _pause(self) -> None:
+        left_s = self._budget_s - self._watch.lasted_s(_now())
+        if left_s <= 0:
+            raise OutageError(
+                f"no call has succeeded for {self._watch.lasted_s(_now()):.0f} s",
+                hint="check the endpoint and the service's status; the rows without a result "
+                "were not done",
+            )
+        await asyncio.sleep(min(left_s, self._watch.probe_delay_s()))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,163 @@
+"""How fast calls may go: pacing per quota group, exact in every sliding second.
+
+Two parts, each doing what the other cannot. A leaky bucket (aiolimiter) smooths: calls are
+spread over the second instead of coming in bursts. A ring of the last Q permit times holds
+the window: permit i is given no earlier than one second and a small guard after permit i-Q,
+so that no sliding second ever holds more than Q. What a late timer lost is caught up out of
+the bucket as far as the ring allows.
+
+One task stands at the limiter, not every worker: each wait there costs timers and wake-ups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiolimiter import AsyncLimiter
+
+WINDOW_S = 1.0
+
+GUARD_S = 0.006
+"""Added to the window, so that a call that travelled faster than the one a second before it
+does not arrive inside that one's second. It costs 0.6% of the quota."""
+
+LOTS_PER_SECOND = 400
+"""Above this rate permits are given several at a time: a timer per permit costs too much."""
+
+RECOVERY_PER_S = 0.01
+"""The share of the quota that the pace regains each second after a throttled answer."""
+
+
+class PermitRing:
+    """The times of the last Q permits. Pure: time is passed in, in seconds."""
+
+    def __init__(self, per_second: int, *, guard_s: float = GUARD_S) -> None:
+        self._times = [-math.inf] * per_second
+        self._next = 0
+        self._period_s = WINDOW_S + guard_s
+
+    def ready_at(self, permits: int) -> float:
+        """When the next `permits` may be given at once; at most Q."""
+        last = (self._next + permits - 1) % len(self._times)
+        return self._times[last] + self._period_s
+
+    def give(self, permits: int, now: float) -> None:
+        """Records that so many permits were given."""
+        for _ in range(permits):
+            self._times[self._next] = now
+            self._next = (self._next + 1) % len(self._times)
+
+
+class Pace:
+    """The rate aimed at: the quota, lowered by throttled answers. Pure: time is passed in.
+
+    Each throttled answer takes two calls a second off (at most half of the pace), so that a
+    single one, which jitter alone can cause, costs next to nothing, while a quota that others
+    use up is left to them within about a second. The pace comes back by 1% of the quota each
+    second.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self.quota = per_second
+        self._value = per_second
+        self._since = 0.0
+
+    def at(self, now: float) -> float:
+        """The pace now, in permits per second."""
+        if self._value >= self.quota:
+            return self.quota
+        return min(self.quota, self._value + RECOVERY_PER_S * self.quota * (now - self._since))
+
+    def throttled(self, now: float) -> None:
+        """A call was answered with a throttling error."""
+        pace = self.at(now)
+        floor = min(1.0, self.quota / 2)
+        self._value = max(pace - 2, pace / 2, floor)
+        self._since = now
+
+
+class Quota:
+    """Gives permits for calls of one quota group: `await quota.acquire()` before each call.
+
+    `per_second` is the quota to keep to, None for no limit. A permit is given to whoever
+    waited longest. A waiter that is cancelled takes no permit.
+    """
+
+    def __init__(self, per_second: int | None) -> None:
+        if per_second is not None and per_second < 1:
+            raise ValueError("a quota is at least 1 call per second")
+        self.per_second = per_second
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._server: asyncio.Task[None] | None = None
+        if per_second is None:
+            return
+        self._lot = max(1, per_second // LOTS_PER_SECOND)
+        self._ring = PermitRing(per_second)
+        self._pace = Pace(per_second)
+        self._capacity = 2.0 * self._lot
+        steady = per_second / (WINDOW_S + GUARD_S)
+        self._bucket = AsyncLimiter(self._capacity, self._capacity / steady)
+
+    def pace(self) -> float | None:
+        """The rate aimed at now, in calls per second; None without a limit."""
+        if self.per_second is None:
+            return None
+        return self._pace.at(asyncio.get_running_loop().time())
+
+    async def acquire(self) -> None:
+        """Waits for a permit."""
+        if self.per_second is None:
+            return
+        permit = asyncio.get_running_loop().create_future()
+        self._waiting.append(permit)
+        if self._server is None or self._server.done():
+            self._server = asyncio.create_task(self._serve(), name="batchkms-quota")
+        await permit
+
+    def throttled(self) -> None:
+        """Tells that the service throttled a call: the pace goes down at once."""
+        if self.per_second is not None:
+            self._pace.throttled(asyncio.get_running_loop().time())
+
+    async def aclose(self) -> None:
+        """Ends the task that gives permits. Waiters get none."""
+        if self._server is not None:
+            self._server.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._server
+
+    async def _serve(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while self._drop_cancelled():
+            permits = min(self._lot, len(self._waiting))
+            await self._smooth(permits * self._pace.quota / self._pace.at(clock()))
+            await _sleep_until(self._ring.ready_at(permits), clock)
+            self._ring.give(permits, clock())
+            for _ in range(permits):
+                self._hand_out()
+
+    async def _smooth(self, cost: float) -> None:
+        # A lowered pace makes each permit cost more of the bucket, possibly more than it holds.
+        while cost > 0:
+            part = min(cost, self._capacity)
+            await self._bucket.acquire(part)
+            cost -= part
+
+    def _drop_cancelled(self) -> bool:
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft()
+        return bool(self._waiting)
+
+    def _hand_out(self) -> None:
+        if self._drop_cancelled():
+            self._waiting.popleft().set_result(None)
+
+
+async def _sleep_until(when: float, clock: Callable[[], float]) -> None:
+    while (left_s := when - clock()) > 0:
+        # uvloop keeps time in whole milliseconds and spins on anything shorter.
+        await asyncio.sleep(math.ceil(left_s * 1000) / 1000)
