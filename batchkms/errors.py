@@ -36,25 +36,65 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an error code means: its class, whether trying again can help, and its scope."""
+    """What an error code means: its class, whether trying again can help, and its scope.
+
+    `advice` says what the user can do about it.
+    """
 
     error_class: ErrorClass
     retryable: bool = False
     scope: Scope = Scope.RECORD
+    advice: str = "look the code up in the KMS documentation, with the request id at hand"
 
 
-_RECORD = Verdict(ErrorClass.INVALID_RECORD)
-_REFUSED = Verdict(ErrorClass.INVALID_REQUEST)
-_NO_SUCH_API = Verdict(ErrorClass.INVALID_REQUEST, scope=Scope.RUN)
-_KEY = Verdict(ErrorClass.KEY_UNAVAILABLE, scope=Scope.KEY)
-_CREDENTIALS = Verdict(ErrorClass.UNAUTHORIZED, scope=Scope.RUN)
-_DENIED = Verdict(ErrorClass.UNAUTHORIZED, scope=Scope.KEY)
-_THROTTLED = Verdict(ErrorClass.THROTTLED, retryable=True)
-_INTERNAL = Verdict(ErrorClass.INTERNAL, retryable=True)
-_NETWORK = Verdict(ErrorClass.NETWORK, retryable=True)
-_TLS = Verdict(ErrorClass.NETWORK, scope=Scope.RUN)
-_GARBLED = Verdict(ErrorClass.PROTOCOL, retryable=True)
-_ODD = Verdict(ErrorClass.PROTOCOL)
+_RECORD = Verdict(
+    ErrorClass.INVALID_RECORD, advice="correct the rows that their messages name, then run those"
+)
+_REFUSED = Verdict(
+    ErrorClass.INVALID_REQUEST, advice="correct what the service refused in these rows"
+)
+_NO_SUCH_API = Verdict(
+    ErrorClass.INVALID_REQUEST,
+    scope=Scope.RUN,
+    advice="check --endpoint and --region, and that KMS is bought and active for the account",
+)
+_KEY = Verdict(
+    ErrorClass.KEY_UNAVAILABLE,
+    scope=Scope.KEY,
+    advice="check the key id and the region, and that the CMK is enabled",
+)
+_CREDENTIALS = Verdict(
+    ErrorClass.UNAUTHORIZED,
+    scope=Scope.RUN,
+    advice="check the secret id, secret key and token, their permissions and this machine's clock",
+)
+_DENIED = Verdict(
+    ErrorClass.UNAUTHORIZED,
+    scope=Scope.KEY,
+    advice="grant the CAM user kms:Encrypt on this CMK, or use other credentials",
+)
+_THROTTLED = Verdict(
+    ErrorClass.THROTTLED,
+    retryable=True,
+    advice="lower --rate or raise --reserve: others use the same quota",
+)
+_INTERNAL = Verdict(ErrorClass.INTERNAL, retryable=True, advice="run the failed rows again later")
+_NETWORK = Verdict(
+    ErrorClass.NETWORK,
+    retryable=True,
+    advice="check --endpoint, --proxy and the network, then run the failed rows again",
+)
+_TLS = Verdict(
+    ErrorClass.NETWORK,
+    scope=Scope.RUN,
+    advice="check the endpoint's name, or name the CA of its certificate with --ca-file",
+)
+_GARBLED = Verdict(
+    ErrorClass.PROTOCOL,
+    retryable=True,
+    advice="check that --endpoint is a KMS endpoint with nothing in between",
+)
+_ODD = Verdict(ErrorClass.PROTOCOL, advice="check that --endpoint is a KMS endpoint")
 UNKNOWN = Verdict(ErrorClass.UNKNOWN)
 
 VERDICTS: dict[str, Verdict] = {
@@ -70,7 +110,9 @@ VERDICTS: dict[str, Verdict] = {
     "RequestLimitExceeded": _THROTTLED,
     "RequestLimitExceeded.*": _THROTTLED,
     # One rotation a day and key: no retry within a run can outlast it.
-    "RequestLimitExceeded.RotateRateLimited": Verdict(ErrorClass.THROTTLED, scope=Scope.KEY),
+    "RequestLimitExceeded.RotateRateLimited": Verdict(
+        ErrorClass.THROTTLED, scope=Scope.KEY, advice="rotate this CMK again after 24 hours"
+    ),
     "InternalError": _INTERNAL,
     "InternalError.*": _INTERNAL,
     "ServiceUnavailable": _INTERNAL,
@@ -185,7 +227,7 @@ VERDICTS: dict[str, Verdict] = {
     "Http503": _INTERNAL,
     "Http504": _INTERNAL,
     "Http5xx": _INTERNAL,
-    "Redirect": Verdict(ErrorClass.PROTOCOL, scope=Scope.RUN),
+    "Redirect": Verdict(ErrorClass.PROTOCOL, scope=Scope.RUN, advice=_ODD.advice),
     "HttpStatus": _ODD,
     "NotJson": _GARBLED,
     "NoResponse": _GARBLED,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from batchkms.errors import KmsError, OutageError
+from batchkms.records import ErrorClass
 from batchkms.retry import OutageWatch
 
 log = logging.getLogger(__name__)
@@ -34,18 +35,21 @@ class OutageGate:
         return self._watch.paused_s(_now())
 
     @asynccontextmanager
-    async def passage(self) -> AsyncIterator[None]:
+    async def passage(self) -> AsyncIterator[bool]:
         """Surrounds one call: at once as a rule, alone and after a pause during an outage.
 
+        Yields whether the call is such a probe.
         Raises OutageError when the outage has used up its budget.
         """
         if not self._watch.active:
-            yield
+            yield False
             return
         async with self._probing:
             if self._watch.active:
                 await self._pause()
-            yield
+                yield True
+                return
+        yield False
 
     def answered(self) -> None:
         """The service answered a call, well or with a refusal."""
@@ -55,13 +59,13 @@ class OutageGate:
 
     def failed(self, seq: int, error: KmsError) -> None:
         """A call for a row failed with a transient error."""
-        if self._watch.failed(seq, _now()):
+        throttled = error.verdict.error_class is ErrorClass.THROTTLED
+        if self._watch.failed(seq, _now(), throttled=throttled):
             log.warning(
-                "nothing succeeds (%s): %s; trying one call at a time for up to %s, no row is "
+                "nothing succeeds (%s): trying one call at a time for up to %g s; no row is "
                 "given up meanwhile",
                 error.code,
-                error.hint or error.message,
-                f"{self._budget_s:g} s",
+                self._budget_s,
             )
 
     async def _pause(self) -> None:

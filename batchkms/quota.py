@@ -158,6 +158,8 @@ class Quota:
 
 
 async def _sleep_until(when: float, clock: Callable[[], float]) -> None:
-    while (left_s := when - clock()) > 0:
+    left_s = when - clock()
+    while left_s > 0:
         # uvloop keeps time in whole milliseconds and spins on anything shorter.
         await asyncio.sleep(math.ceil(left_s * 1000) / 1000)
+        left_s = when - clock()

@@ -17,19 +17,26 @@ OUTAGE_ROWS = 5
 """So many different rows must have failed in a row, with no answer for any, to call it an outage.
 Fewer could each be at fault themselves."""
 
+OUTAGE_AFTER_S = 1.0
+"""So long must nothing have succeeded; a moment without luck is no outage."""
+
+OUTAGE_AFTER_THROTTLED_S = 10.0
+"""The same where every failure was a throttled call: the service is there, only busy."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """How a record is tried again. Times in seconds.
 
     `deadline_s` bounds the whole time of a record from its first attempt; no attempt is begun
-    that could not start before it.
+    that could not start before it. `attempt_timeout_s` is what an attempt takes at the most.
     """
 
     max_attempts: int = 8
     base_s: float = 0.1
     cap_s: float = 10.0
     deadline_s: float = 120.0
+    attempt_timeout_s: float = 10.0
 
     def delay_s(
         self, verdict: Verdict, *, attempts: int, elapsed_s: float, uniform: Callable[[], float]
@@ -58,6 +65,7 @@ class OutageWatch:
         self._failed_rows: set[int] = set()
         self._began_at = 0.0
         self._entered_at: float | None = None
+        self._only_throttled = True
         self._past_s = 0.0
         self.probes = 0
 
@@ -66,15 +74,18 @@ class OutageWatch:
         """Whether there is an outage now."""
         return self._entered_at is not None
 
-    def failed(self, seq: int, now: float) -> bool:
+    def failed(self, seq: int, now: float, *, throttled: bool = False) -> bool:
         """A row failed with a transient error. True if this makes it an outage."""
         if not self._failed_rows:
             self._began_at = now
+            self._only_throttled = True
         self._failed_rows.add(seq)
+        self._only_throttled &= throttled
         if self.active:
             self.probes += 1
             return False
-        if len(self._failed_rows) < self._rows:
+        after_s = OUTAGE_AFTER_THROTTLED_S if self._only_throttled else OUTAGE_AFTER_S
+        if len(self._failed_rows) < self._rows or now - self._began_at < after_s:
             return False
         self._entered_at = now
         self.probes = 0

@@ -1,0 +1,270 @@
+"""The flow: records in, workers inside a quota, one classified Result per record out.
+
+    source ──▶ window ──▶ queue ──▶ workers ──▶ outbox ──▶ whoever iterates
+
+One bound holds all of it: the window counts every item from when it is taken from the source
+until its Result is handed out, so that the queue, calls in flight, retries that wait and
+results that wait to be written never hold more than `queue_records` + `concurrency` items.
+Nothing here knows HTTP or files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from dataclasses import dataclass
+
+from batchkms.attempts import Attempts
+from batchkms.errors import TooManyFailures
+from batchkms.flow import Outbox, Window
+from batchkms.operations.base import Operation
+from batchkms.outage import OutageGate
+from batchkms.quota import Quota
+from batchkms.records import Record, Result
+from batchkms.retry import RetryPolicy
+from batchkms.tally import Tally
+
+Batch = list[Record | Result]
+
+ALL_FAILED_ROWS = 100
+"""When so many rows at the start all failed, something is wrong with all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxFailures:
+    """How many rows may fail before the run is stopped: a number, or a share of the rows."""
+
+    rows: int | None = None
+    share: float | None = None
+
+    def exceeded(self, failures: int, rows: int) -> bool:
+        """Whether so many failures among so many rows taken are too many.
+
+        A share is judged from the first 100 rows on.
+        """
+        if self.rows is not None and failures > self.rows:
+            return True
+        return self.share is not None and rows >= 100 and failures > self.share * rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """The bounds of a run. Times in seconds."""
+
+    concurrency: int = 64
+    queue_records: int = 1_000
+    queue_bytes: int = 16 * 1024 * 1024
+    ordered: bool = False
+    outage_budget_s: float = 300.0
+    drain_grace_s: float = 15.0
+    max_failures: MaxFailures = MaxFailures()
+    key_per_record: bool = False
+
+
+class Engine:
+    """Runs one operation over one stream of records. Use it once.
+
+    `tally` counts what happens, for whoever displays it. `uniform` is the jitter's source.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        *,
+        quota: Quota,
+        retry: RetryPolicy | None = None,
+        options: EngineOptions | None = None,
+        tally: Tally | None = None,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        self.tally = tally or Tally()
+        self._options = options or EngineOptions()
+        self._quota = quota
+        self._gate = OutageGate(budget_s=self._options.outage_budget_s)
+        self._attempts = Attempts(
+            operation,
+            quota=quota,
+            gate=self._gate,
+            retry=retry or RetryPolicy(),
+            tally=self.tally,
+            key_per_record=self._options.key_per_record,
+            uniform=uniform,
+        )
+        self._window = Window(
+            self._options.queue_records + self._options.concurrency, self._options.queue_bytes
+        )
+        self._outbox = Outbox(ordered=self._options.ordered)
+        self._queue: deque[tuple[int, Record]] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._workers: list[asyncio.Task[None]] = []
+        self._producer: asyncio.Task[None] | None = None
+        self._no_more_rows = False
+        self._draining = False
+        self._stopped_by: BaseException | None = None
+        self._source_error: BaseException | None = None
+        self._first_failures = 0
+
+    @property
+    def drained(self) -> bool:
+        """Whether `drain` ended the run before its input did."""
+        return self._draining and not (self.tally.exhausted and self.tally.done == self.tally.rows)
+
+    @property
+    def queued(self) -> int:
+        """Records that wait for a worker."""
+        return len(self._queue)
+
+    @property
+    def outage(self) -> bool:
+        """Whether the run waits for a service that answers nobody."""
+        return self._gate.active
+
+    async def run(self, batches: AsyncIterable[Batch]) -> AsyncIterator[list[Result]]:
+        """Yields the Results as they come, in lists as large as the consumer is slow.
+
+        In order of completion, or of input with `ordered`. After the last Result, raises
+        what stopped the run, if anything did: RunStopped, or whatever the source raised.
+        Leaving the iteration early ends every task at once (use `contextlib.aclosing`).
+        """
+        producer = self._producer = asyncio.create_task(self._produce(batches))
+        self._workers = [
+            asyncio.create_task(self._work()) for _ in range(self._options.concurrency)
+        ]
+        ending = asyncio.create_task(self._end_output(producer))
+        try:
+            while results := await self._outbox.take():
+                yield results
+                self._window.release(items=len(results))
+            if error := self._stopped_by or self._source_error:
+                raise error
+        finally:
+            tasks = [ending, producer, *self._workers]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._quota.aclose()
+
+    def drain(self) -> None:
+        """Takes no more rows and lets what is in flight end, within the grace time.
+
+        Rows that were read but not begun get no Result, nor those that the grace time cuts.
+        """
+        if not self._draining:
+            self._draining = True
+            self._close()
+            asyncio.get_running_loop().call_later(self._options.drain_grace_s, self._cut)
+
+    def stop(self, error: BaseException) -> None:
+        """Ends the run for this error: calls under way are finished, nothing is begun.
+
+        Rows without a Result by then get none.
+        """
+        if self._stopped_by is None:
+            self._stopped_by = error
+        self._close()
+        for worker in self._workers:
+            if not self._attempts.calling(worker):
+                worker.cancel()
+
+    async def _produce(self, batches: AsyncIterable[Batch]) -> None:
+        try:
+            async for batch in batches:
+                for item in batch:
+                    await self._admit(item)
+            self.tally.exhausted = True
+        except Exception as error:
+            # Raised again where results are read, after those of the rows before it.
+            self._source_error = error
+        self._tell_no_more_rows()
+
+    async def _admit(self, item: Record | Result) -> None:
+        size_bytes = item.size_bytes if isinstance(item, Record) else 0
+        if not self._window.admits(size_bytes):
+            await self._window.room(size_bytes)
+        self._window.enter(size_bytes)
+        self.tally.rows += 1
+        if isinstance(item, Result):
+            self._settled(self.tally.rows, item)
+            return
+        self._queue.append((self.tally.rows, item))
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _tell_no_more_rows(self) -> None:
+        self._no_more_rows = True
+        for waiter in self._idle:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _close(self) -> None:
+        if self._producer is not None:
+            self._producer.cancel()
+        self._queue.clear()
+        self._tell_no_more_rows()
+
+    def _cut(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+
+    async def _work(self) -> None:
+        try:
+            while (taken := await self._next()) is not None:
+                ordinal, record = taken
+                self.tally.in_flight += 1
+                try:
+                    result = await self._attempts.settle(record)
+                finally:
+                    self.tally.in_flight -= 1
+                    self._window.release(size_bytes=record.size_bytes)
+                self._settled(ordinal, result)
+        except Exception as error:
+            # RunStopped, or a defect: either must end the run, not one worker in silence.
+            self.stop(error)
+
+    async def _next(self) -> tuple[int, Record] | None:
+        while not self._queue:
+            if self._no_more_rows:
+                return None
+            waiter = asyncio.get_running_loop().create_future()
+            self._idle.append(waiter)
+            await waiter
+        return self._queue.popleft()
+
+    def _settled(self, ordinal: int, result: Result) -> None:
+        self._outbox.put(ordinal, result)
+        self.tally.count(result)
+        if result.ok:
+            return
+        self._first_failures += ordinal <= ALL_FAILED_ROWS
+        if self._first_failures == ALL_FAILED_ROWS:
+            self.stop(_all_failed(result))
+        elif self._options.max_failures.exceeded(self.tally.failed, self.tally.rows):
+            self.stop(_too_many(self.tally))
+
+    async def _end_output(self, producer: asyncio.Task[None]) -> None:
+        await asyncio.wait([producer])
+        await asyncio.wait(self._workers)
+        self._outbox.end()
+
+
+def _all_failed(last: Result) -> TooManyFailures:
+    return TooManyFailures(
+        f"the first {ALL_FAILED_ROWS} rows all failed; the last one with {last.code}: "
+        f"{last.message}",
+        hint="correct the cause, which the failed rows name",
+    )
+
+
+def _too_many(tally: Tally) -> TooManyFailures:
+    return TooManyFailures(
+        f"{tally.failed:,} of the {tally.rows:,} rows read so far failed, more than allowed",
+        hint="see the failed rows in the output, or raise --max-failures",
+    )

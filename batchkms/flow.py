@@ -1,0 +1,86 @@
+"""The bounded ends of the engine's flow: what may be under way, and what waits to leave."""
+
+from __future__ import annotations
+
+import asyncio
+
+from batchkms.records import Result
+
+
+class Window:
+    """Bounds what is under way, in items and in bytes. One waits at it: the producer."""
+
+    def __init__(self, items: int, size_bytes: int) -> None:
+        self._items_left = items
+        self._bytes_left = size_bytes
+        self._limit_bytes = size_bytes
+        self._waiter: asyncio.Future[None] | None = None
+
+    def admits(self, size_bytes: int) -> bool:
+        """Whether another item of this size may come in now."""
+        # An item over the whole limit gets in alone: it must get through somehow.
+        fits = self._bytes_left >= min(size_bytes, self._limit_bytes)
+        return self._items_left > 0 and fits
+
+    async def room(self, size_bytes: int) -> None:
+        """Waits until such an item may come in."""
+        while not self.admits(size_bytes):
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def enter(self, size_bytes: int) -> None:
+        """An item came in."""
+        self._items_left -= 1
+        self._bytes_left -= size_bytes
+
+    def release(self, *, items: int = 0, size_bytes: int = 0) -> None:
+        """Items left, or the bytes of one are no longer held."""
+        self._items_left += items
+        self._bytes_left += size_bytes
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Outbox:
+    """Results that wait for the consumer and, with `ordered`, those that wait for their turn.
+
+    Turns are the ordinals 1, 2, 3, … under which items were taken from the source.
+    """
+
+    def __init__(self, *, ordered: bool) -> None:
+        self._ready: list[Result] = []
+        self._ordered = ordered
+        self._turn = 1
+        self._early: dict[int, Result] = {}
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended = False
+
+    def put(self, ordinal: int, result: Result) -> None:
+        """A Result is there."""
+        if not self._ordered:
+            self._ready.append(result)
+        else:
+            self._early[ordinal] = result
+            while self._turn in self._early:
+                self._ready.append(self._early.pop(self._turn))
+                self._turn += 1
+        if self._ready:
+            self._wake()
+
+    def end(self) -> None:
+        """No Result will follow. A run that was stopped has gaps: what is there is kept."""
+        self._ready += [self._early.pop(ordinal) for ordinal in sorted(self._early)]
+        self._ended = True
+        self._wake()
+
+    async def take(self) -> list[Result]:
+        """All that is ready, at least one; empty only at the end."""
+        while not self._ready and not self._ended:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

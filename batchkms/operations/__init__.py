@@ -1,0 +1,1 @@
+"""What is done to one record: one file per operation, one interface (`operations.base`)."""

@@ -1,0 +1,56 @@
+"""What a run counts while it goes on, for the display, the summary and the manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hdrh.histogram import HdrHistogram
+
+from batchkms.records import Result
+
+_LOWEST_US, _HIGHEST_US, _DIGITS = 1, 3_600_000_000, 3
+
+
+class Tally:
+    """Counters of one run.
+
+    `rows` were taken from the input, `exhausted` tells whether that was all of it. `calls`
+    are attempts sent, `retries` those after a record's first. `latency` holds the latency of
+    each row's last attempt in microseconds, to three digits.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.exhausted = False
+        self.ok = 0
+        self.failed = 0
+        self.in_flight = 0
+        self.calls = 0
+        self.retries = 0
+        self.throttled = 0
+        self.by_class: Counter[str] = Counter()
+        self.by_code: Counter[str] = Counter()
+        self.by_key: Counter[str] = Counter()
+        self.latency = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
+
+    @property
+    def done(self) -> int:
+        """Rows with a Result."""
+        return self.ok + self.failed
+
+    def called(self, *, again: bool) -> None:
+        """Counts one call."""
+        self.calls += 1
+        self.retries += again
+
+    def count(self, result: Result) -> None:
+        """Counts one Result."""
+        if result.ok:
+            self.ok += 1
+            self.by_key[result.key_id or ""] += 1
+        else:
+            self.failed += 1
+            self.by_class[result.error_class or ""] += 1
+            self.by_code[result.code or ""] += 1
+        if result.latency_ms is not None:
+            self.latency.record_value(max(1, round(result.latency_ms * 1000)))
