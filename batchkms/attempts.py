@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from batchkms.errors import KmsError, NetworkError, RunStopped, Scope
 from batchkms.operations.base import Operation, failed
+from batchkms.operations.scrub import scrub
 from batchkms.outage import OutageGate
 from batchkms.quota import Quota
 from batchkms.records import ErrorClass, Record, Result
@@ -98,7 +99,7 @@ class Attempts:
                 return self._noted(case, outcome)
 
     async def _timed_call(self, case: _Case) -> Result | KmsError:
-        self._tally.called(again=case.attempts > 0)
+        self._tally.called(asyncio.get_running_loop().time(), again=case.attempts > 0)
         case.attempts += 1
         left_s = self._retry.deadline_s - self._elapsed_s(case)
         task = asyncio.current_task()
@@ -143,7 +144,9 @@ class Attempts:
         now = asyncio.get_running_loop().time()
         return now - self._gate.paused_s() - (now if case.started is None else case.started)
 
-    def _give_up(self, case: _Case, error: KmsError) -> Result:
+    def _give_up(self, case: _Case, cause: KmsError) -> Result:
+        # From here on the message may be shown, be it in a result or for the whole run.
+        error = cause.saying(scrub(cause.message, case.record.plaintext))
         scope = error.verdict.scope
         if scope is Scope.RUN or (scope is Scope.KEY and not self._key_per_record):
             about = f"the CMK {case.key_id} cannot be used: " if scope is Scope.KEY else ""
@@ -156,9 +159,5 @@ class Attempts:
 
 
 def _not_sent(case: _Case, refused: KmsError) -> Result:
-    error = KmsError(
-        refused.code,
-        f"not sent: the CMK was refused for an earlier row ({refused.message})",
-        request_id=refused.request_id,
-    )
+    error = refused.saying(f"not sent: the CMK was refused earlier ({refused.message})")
     return failed(case.record, case.key_id, error, attempts=case.attempts)

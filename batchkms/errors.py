@@ -310,6 +310,12 @@ class KmsError(BatchKmsError):
         self.request_id = request_id
         self.verdict = verdict or verdict_for(code)
 
+    def saying(self, message: str) -> KmsError:
+        """The same error with another message."""
+        return KmsError(
+            self.code, message, request_id=self.request_id, hint=self.hint, verdict=self.verdict
+        )
+
     def __str__(self) -> str:
         request = f" (request id {self.request_id})" if self.request_id else ""
         return f"{self.code}: {self.message}{request}"

@@ -25,7 +25,7 @@ GUARD_S = 0.006
 """Added to the window, so that a call that travelled faster than the one a second before it
 does not arrive inside that one's second. It costs 0.6% of the quota."""
 
-LOTS_PER_SECOND = 400
+LOTS_PER_SECOND = 150
 """Above this rate permits are given several at a time: a timer per permit costs too much."""
 
 RECOVERY_PER_S = 0.01
@@ -99,8 +99,9 @@ class Quota:
         self._ring = PermitRing(per_second)
         self._pace = Pace(per_second)
         self._capacity = 2.0 * self._lot
-        steady = per_second / (WINDOW_S + GUARD_S)
-        self._bucket = AsyncLimiter(self._capacity, self._capacity / steady)
+        # The bucket leaks a little faster than the ring turns: it shapes the first second, whose
+        # pattern the ring then repeats, and only one of the two ever has to wait.
+        self._bucket = AsyncLimiter(self._capacity, self._capacity / per_second)
 
     def pace(self) -> float | None:
         """The rate aimed at now, in calls per second; None without a limit."""

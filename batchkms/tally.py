@@ -31,6 +31,8 @@ class Tally:
         self.by_class: Counter[str] = Counter()
         self.by_code: Counter[str] = Counter()
         self.by_key: Counter[str] = Counter()
+        self.first_call_s: float | None = None
+        self.last_call_s: float | None = None
         self.latency = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
 
     @property
@@ -38,10 +40,20 @@ class Tally:
         """Rows with a Result."""
         return self.ok + self.failed
 
-    def called(self, *, again: bool) -> None:
-        """Counts one call."""
+    @property
+    def calling_s(self) -> float:
+        """From the first call to the last one, in seconds."""
+        if self.first_call_s is None or self.last_call_s is None:
+            return 0.0
+        return self.last_call_s - self.first_call_s
+
+    def called(self, now: float, *, again: bool) -> None:
+        """Counts one call, sent at this time of the loop's clock."""
         self.calls += 1
         self.retries += again
+        self.last_call_s = now
+        if self.first_call_s is None:
+            self.first_call_s = now
 
     def count(self, result: Result) -> None:
         """Counts one Result."""

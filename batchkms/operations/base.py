@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from batchkms.errors import KmsError
-from batchkms.operations.scrub import scrub
 from batchkms.records import Record, Result
 
 
@@ -30,7 +29,7 @@ class Operation(Protocol):
 def failed(record: Record, key_id: str, error: KmsError, *, attempts: int) -> Result:
     """The Result of a record that is given up for this error.
 
-    The service's message is kept without what it may repeat of the record.
+    The message is kept as it is: what it may repeat of the record is scrubbed before.
     """
     return Result(
         seq=record.seq,
@@ -40,7 +39,7 @@ def failed(record: Record, key_id: str, error: KmsError, *, attempts: int) -> Re
         encryption_context=record.encryption_context,
         error_class=error.verdict.error_class,
         code=error.code,
-        message=scrub(error.message, record.plaintext) or None,
+        message=error.message or None,
         request_id=error.request_id,
         attempts=attempts,
     )

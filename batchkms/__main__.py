@@ -1,0 +1,5 @@
+"""`python -m batchkms`."""
+
+from batchkms.cli.main import main
+
+main()

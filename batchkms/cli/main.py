@@ -1,0 +1,133 @@
+"""`batchkms`: the group of commands, and how every error reaches the user."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from batchkms._version import __version__
+
+EXIT_USAGE = 2
+EXIT_STOPPED = 3
+EXIT_INTERRUPTED = 130
+
+_COMMANDS = {
+    "encrypt": ("batchkms.cli.encrypt:encrypt", "Encrypt the rows of an inventory."),
+    "emulator": ("batchkms.cli.emulator:emulator", "Run a KMS on this machine, for tests."),
+}
+"""Where each command is, and its line in --help: none is imported before it is called."""
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="batchkms")
+def cli() -> None:
+    """Encrypts secrets inventories in bulk with Tencent Cloud KMS, inside the account's quota.
+
+    Exit codes: 0 every record ok; 1 finished, some failed for good; 2 usage, configuration or
+    unreadable input, nothing sent; 3 stopped, what is done is kept; 4 finished, every failure
+    is retryable; 5 the input held no records; 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits. No error of a user ever ends in a traceback."""
+    _forbid_core_dumps()
+    try:
+        code = cli.main(args=arguments, prog_name="batchkms", standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "batchkms"
+        code = tell(error.format_message(), f"see {command} --help", EXIT_USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        code = tell("interrupted", None, EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        _silence_stdout()
+        code = tell("stdout was closed by its reader", None, EXIT_STOPPED)
+    except Exception as error:
+        code = _tell_error(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def tell(message: str, hint: str | None, code: int) -> int:
+    """Says on stderr what went wrong and what to try; returns the exit code."""
+    print(f"batchkms: error: {printable(message)}", file=sys.stderr)
+    if hint:
+        print(f"batchkms: hint: {printable(hint)}", file=sys.stderr)
+    return code
+
+
+def printable(text: str) -> str:
+    """The text without characters that could drive a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _tell_error(error: Exception) -> int:
+    from batchkms.errors import BatchKmsError, RunStopped
+
+    if isinstance(error, BatchKmsError):
+        code = EXIT_STOPPED if isinstance(error, RunStopped) else EXIT_USAGE
+        return tell(str(error), error.hint, code)
+    # A defect of ours. The exception's own text is left out: it could quote a secret.
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    places = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
+    return tell(
+        f"internal error: {type(error).__name__} in {places}",
+        "this is a defect of batchkms: please report this line; results written so far are kept",
+        EXIT_STOPPED,
+    )
+
+
+def _forbid_core_dumps() -> None:
+    """A core dump would hold plaintext and keys."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _silence_stdout() -> None:
+    # Python flushes stdout at exit and would report the closed pipe once more.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL) if hasattr(signal, "SIGPIPE") else None
+    with suppress(OSError):
+        sys.stdout.close()
+
+
+def common_options(command: Any) -> Any:
+    """Adds every option of `options.COMMON` to a click command; values arrive raw."""
+    from batchkms.options import COMMON
+
+    for option in reversed(COMMON):
+        default = option.shown_default
+        if default is None and option.default is not None and not option.switch:
+            default = str(option.default)
+        shown = f"{option.help}  [default: {default}]" if default else option.help
+        names = [name for name in (option.short, f"--{option.name}") if name]
+        settings: dict[str, Any] = (
+            {"is_flag": True, "flag_value": True}
+            if option.switch
+            else {"metavar": option.metavar, "type": str}
+        )
+        command = click.option(*names, option.field, default=None, help=shown, **settings)(command)
+    return command
