@@ -1,0 +1,102 @@
+"""JSON Lines: one object a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from batchkms.errors import InputError
+from batchkms.records import Result, rejected
+from batchkms.sources.lines import LineSplitter, Piece
+from batchkms.sources.reading import BATCH_ROWS, Rows
+from batchkms.sources.rows import RowMapper
+
+
+class JsonlReader:
+    """Reads the rows of a JSON Lines input (`reading.RowReader`)."""
+
+    def __init__(self, mapper: RowMapper, *, name: str, longest_row_bytes: int) -> None:
+        self._map = mapper.from_object
+        self._name = name
+        self._longest_row_bytes = longest_row_bytes
+        self._splitter = LineSplitter(longest_row_bytes)
+        self._lines = 0
+        self._seq = 0
+
+    @property
+    def line(self) -> int:
+        """The line that is not complete yet."""
+        return self._lines + 1
+
+    def feed(self, chunk: bytes) -> Iterator[Rows]:
+        """Yields the rows that this chunk completes. Raises InputError for a JSON array."""
+        return self._batches(self._splitter.feed(chunk))
+
+    def end(self) -> Iterator[Rows]:
+        """Yields the last row, if no newline ended it."""
+        return self._batches(self._splitter.end())
+
+    def _batches(self, parts: Iterator[list[bytes] | Piece]) -> Iterator[Rows]:
+        for part in parts:
+            if isinstance(part, Piece):
+                if part.last:
+                    yield [self._too_long()]
+                continue
+            for begin in range(0, len(part), BATCH_ROWS):
+                if rows := self._rows(part[begin : begin + BATCH_ROWS]):
+                    yield rows
+
+    def _rows(self, lines: list[bytes]) -> Rows:
+        if not self._seq:
+            self._refuse_array(lines)
+        rows: Rows = []
+        map_row, line, seq = self._map, self._lines, self._seq
+        for text in lines:
+            line += 1
+            try:
+                row = orjson.loads(text)
+            except orjson.JSONDecodeError as error:
+                if text.strip():
+                    seq += 1
+                    rows.append(_invalid(text, error.colno, seq, line))
+                continue
+            seq += 1
+            rows.append(map_row(row, seq, line) if type(row) is dict else _no_object(seq, line))
+        self._lines, self._seq = line, seq
+        return rows
+
+    def _refuse_array(self, lines: list[bytes]) -> None:
+        first = next(filter(None, (line.strip() for line in lines)), b"")
+        if first.startswith(b"["):
+            raise InputError(
+                f"{self._name} is a JSON array, not JSON Lines",
+                hint="write one object a line: jq -c '.[]' FILE | batchkms … - --format jsonl",
+            )
+
+    def _too_long(self) -> Result:
+        self._lines += 1
+        self._seq += 1
+        return rejected(
+            self._seq,
+            None,
+            "RowTooLong",
+            f"line {self._lines}: the row has more than {self._longest_row_bytes:,} bytes; "
+            "take out what is not needed of it",
+        )
+
+
+def _invalid(text: bytes, column: int, seq: int, line: int) -> Result:
+    # The parser's own error holds the whole row: nothing of it may get any further.
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        reason = f"byte {error.start + 1} of the row is no UTF-8; write the file in UTF-8"
+        return rejected(seq, None, "InvalidUtf8", f"line {line}: {reason}")
+    reason = f"the row is no valid JSON at column {column}; write one JSON object a line"
+    return rejected(seq, None, "InvalidJson", f"line {line}: {reason}")
+
+
+def _no_object(seq: int, line: int) -> Result:
+    reason = "the row is no JSON object; write one JSON object a line"
+    return rejected(seq, None, "NotAnObject", f"line {line}: {reason}")

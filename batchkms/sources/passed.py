@@ -1,0 +1,56 @@
+"""Rows of an earlier run's result file, which is itself an input.
+
+Such a row keeps its `seq`. One that had failed passes through as it is and is not sent; one
+that was ok is a record like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from batchkms.records import Result, rejected
+
+_STATUSES = ("ok", "failed")
+
+
+def is_result_row(row: Mapping[str, Any]) -> bool:
+    """Whether a row is one of a result file: it has a `seq`, and `ok` or `failed` as `status`."""
+    return row.get("seq") is not None and row.get("status") in _STATUSES
+
+
+def passed_on(
+    row: Mapping[str, Any], ordinal: int, line: int, *, lax: bool = False
+) -> int | Result:
+    """The `seq` of a row that was ok, or the Result of one that had failed or is damaged.
+
+    `lax` takes numbers that are written as text, as in CSV.
+    """
+    try:
+        seq = msgspec.convert(row["seq"], int, strict=not lax)
+        if seq < 1:
+            return _damaged(ordinal, line, "its seq is below 1")
+        if row["status"] == "ok":
+            return seq
+        failed = msgspec.convert(row, Result, strict=not lax)
+    except msgspec.ValidationError:
+        # Its text may repeat a value of the row.
+        return _damaged(ordinal, line, "a column of it is missing or of the wrong type")
+    if failed.error_class is None or failed.code is None or failed.attempts < 0:
+        return _damaged(ordinal, line, "it does not say what had failed")
+    failed.ciphertext = None
+    # It was measured in another run: the statistics of this one are not to count it.
+    failed.latency_ms = None
+    return failed
+
+
+def _damaged(ordinal: int, line: int, how: str) -> Result:
+    return rejected(
+        ordinal,
+        None,
+        "InvalidResultRow",
+        f"line {line}: the row has the status of a result row, but {how}; "
+        "take the result file as it was written, or leave out its seq column",
+    )

@@ -1,0 +1,79 @@
+"""A Source from a stream of bytes and the rows of one format in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+
+from batchkms.errors import InputBroken
+from batchkms.records import Record, Result
+from batchkms.sources.gunzip import StreamBroken
+from batchkms.sources.stream import InputStream
+
+BATCH_ROWS = 256
+"""Rows are parsed in lots of at most so many, so that nothing else waits for long."""
+
+Rows = list[Record | Result]
+
+
+class RowReader(Protocol):
+    """One format: chunks of bytes in, rows out. Knows no files and no event loop."""
+
+    @property
+    def line(self) -> int:
+        """The line on which the row began that is not complete yet; 1 is the first line."""
+
+    def feed(self, chunk: bytes) -> Iterator[Rows]:
+        """Yields the rows that this chunk completes. Raises InputError and InputBroken."""
+
+    def end(self) -> Iterator[Rows]:
+        """Yields the rows that the end of the input completes. Raises the same."""
+
+
+class StreamSource:
+    """Implements `sources.base.Source` for a format that is read as a stream."""
+
+    def __init__(self, stream: InputStream, reader: RowReader) -> None:
+        self._stream = stream
+        self._reader = reader
+
+    @property
+    def name(self) -> str:
+        """The path, or `stdin`."""
+        return self._stream.name
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes in all as stored, None for a pipe."""
+        return self._stream.size_bytes
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes read so far, as stored."""
+        return self._stream.read_bytes
+
+    @property
+    def sha256(self) -> str | None:
+        """Hex digest of the input as stored; None until its end was reached."""
+        return self._stream.sha256
+
+    async def batches(self) -> AsyncIterator[Rows]:
+        """Yields the rows as they come, at most 256 at a time. See `Source.batches`."""
+        try:
+            async for chunk in self._stream.chunks():
+                for rows in self._reader.feed(chunk):
+                    yield rows
+                    # Chunks that were read ahead are there at once: let others have a turn.
+                    await asyncio.sleep(0)
+        except StreamBroken as broken:
+            raise InputBroken(
+                f"{self.name}, line {self._reader.line}: the input breaks off: {broken}",
+                hint="rows before that line were read; get a complete copy of the input",
+            ) from None
+        for rows in self._reader.end():
+            yield rows
+
+    async def aclose(self) -> None:
+        """Stops reading. Safe to call at any time, and more than once."""
+        self._stream.close()
