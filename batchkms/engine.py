@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
 
 from batchkms.attempts import Attempts
@@ -121,7 +121,7 @@ class Engine:
         """Whether the run waits for a service that answers nobody."""
         return self._gate.active
 
-    async def run(self, batches: AsyncIterable[Batch]) -> AsyncIterator[list[Result]]:
+    async def run(self, batches: AsyncIterable[Batch]) -> AsyncGenerator[list[Result], None]:
         """Yields the Results as they come, in lists as large as the consumer is slow.
 
         In order of completion, or of input with `ordered`. After the last Result, raises

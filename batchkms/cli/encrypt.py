@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from batchkms.cli.batch import Context, run_job
+from batchkms.cli.batch import run_job
+from batchkms.cli.connect import Connection
 from batchkms.cli.main import common_options
 from batchkms.job import JobSpec, job_from
 from batchkms.operations.base import Operation
@@ -34,5 +35,5 @@ def encrypt(input: str | None, config: str | None, **flags: Any) -> None:
     sys.exit(run_job(spec, command="encrypt", operation=_operation))
 
 
-def _operation(context: Context, spec: JobSpec) -> Operation:
-    return Encrypt(context.kms, key_id=spec.key_id or context.demo_key_id)
+def _operation(connection: Connection, spec: JobSpec) -> Operation:
+    return Encrypt(connection.kms, key_id=spec.key_id or connection.demo_key_id)

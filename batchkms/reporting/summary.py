@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from batchkms.errors import verdict_for
+from batchkms.errors import BatchKmsError, verdict_for
 from batchkms.tally import Tally
 
 
@@ -59,6 +59,8 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     key_id: str | None = None
     """The demo key of the emulator, where one was used."""
+    error: BatchKmsError | None = None
+    """What stopped the run."""
 
     @property
     def exit_code(self) -> Exit:
@@ -105,6 +107,9 @@ class Summary:
             "output": self.output,
             "manifest": self.manifest,
             "key_id": self.key_id,
+            "error": None
+            if self.error is None
+            else {"message": self.error.message, "hint": self.error.hint},
             "next": [*self.notes, *self.next_steps()],
         }
 

@@ -11,6 +11,10 @@ from batchkms.records import Result
 class Sink(Protocol):
     """One output format."""
 
+    @property
+    def format(self) -> str:
+        """Its name, `jsonl` or `csv`."""
+
     def header(self) -> bytes:
         """What comes before the first row; may be empty."""
 

@@ -32,7 +32,7 @@ def open_source(
     says that rows must name their CMK, as the job has none. Raises ConfigError for a format
     that is not known and InputError for an input that cannot be read.
     """
-    make = _READERS[_format(path, format)]
+    make = _READERS[input_format(path, format)]
     fields = fields or Fields()
     stream = InputStream(path)
     if make is CsvReader:
@@ -45,7 +45,8 @@ def open_source(
     return StreamSource(stream, reader)
 
 
-def _format(path: str, format: str | None) -> str:
+def input_format(path: str, format: str | None) -> str:
+    """The name of an input's format. Raises ConfigError where nothing tells it."""
     if format is not None:
         if format not in _READERS:
             raise ConfigError(

@@ -1,0 +1,115 @@
+"""From a JobSpec to a client that can call: endpoint, credentials, emulator, quota."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchkms.errors import ConfigError, KmsError
+from batchkms.job import JobSpec
+from batchkms.kms.client import DEFAULT_ENDPOINT, KmsClient
+from batchkms.kms.credentials import Credentials, StaticCredentials, find_credentials
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A client, its region, and the emulator's demo CMK where there is one."""
+
+    kms: KmsClient
+    region: str
+    demo_key_id: str | None = None
+
+
+async def connect(spec: JobSpec, stack: AsyncExitStack) -> Connection:
+    """A client as the job describes it; everything opened is closed by the stack.
+
+    Nothing is called. Raises ConfigError.
+    """
+    if spec.emulator:
+        return await _to_emulator(spec, stack)
+    if spec.region is None:
+        raise ConfigError("no region was given", hint="add --region, such as ap-guangzhou")
+    kms = KmsClient(
+        region=spec.region,
+        endpoint=spec.endpoint or DEFAULT_ENDPOINT,
+        credentials=find_credentials(
+            profile=spec.profile,
+            file=spec.credentials,
+            environ=os.environ,
+            home=Path.home(),
+        ),
+        ca_file=spec.ca_file,
+        proxy=spec.proxy,
+        connect_timeout_s=spec.connect_timeout,
+        timeout_s=spec.timeout,
+    )
+    return Connection(kms=await stack.enter_async_context(kms), region=spec.region)
+
+
+async def _to_emulator(spec: JobSpec, stack: AsyncExitStack) -> Connection:
+    from batchkms.emulator import Emulator, default_data_dir
+
+    emulator = Emulator(
+        data_dir=Path(spec.data_dir) if spec.data_dir else default_data_dir(),
+        region=spec.region or "",
+    )
+    await stack.enter_async_context(emulator)
+    kms = KmsClient(
+        region=emulator.region,
+        endpoint=emulator.endpoint,
+        credentials=StaticCredentials(Credentials(emulator.secret_id, emulator.secret_key)),
+        connect_timeout_s=spec.connect_timeout,
+        timeout_s=spec.timeout,
+    )
+    await stack.enter_async_context(kms)
+    # A key that the job names is used, and told about only if it is the demo key.
+    demo_key_id = None if spec.key_id else emulator.demo_key_id
+    return Connection(kms=kms, region=emulator.region, demo_key_id=demo_key_id)
+
+
+async def calls_per_second(spec: JobSpec, connection: Connection) -> int | None:
+    """The rate to hold: what the job says, less the reserve. None for no limit.
+
+    `auto` makes one call of GetServiceStatus. Raises ConfigError if that gives no quota.
+    """
+    if spec.rate == "off":
+        return None
+    quota = spec.rate if isinstance(spec.rate, int) else await _asked(connection)
+    return max(1, int(quota * (1 - spec.reserve)))
+
+
+async def _asked(connection: Connection) -> int:
+    try:
+        status = await connection.kms.get_service_status()
+    except KmsError as error:
+        raise ConfigError(
+            f"--rate auto asked for the quota and failed: {error}",
+            hint=error.hint or f"{error.verdict.advice}; or give --rate a number",
+        ) from None
+    quota = _quota_of(status, connection.region)
+    if quota is None:
+        raise ConfigError(
+            "--rate auto asked for the quota and the service did not tell it",
+            hint="give --rate a number of calls per second",
+        )
+    log.info("GetServiceStatus says that the quota is %s calls/s", f"{quota:,}")
+    return quota
+
+
+def _quota_of(status: dict[str, Any], region: str) -> int | None:
+    """The quota of a region: its own (RegionsQps) if there is one, else the account's."""
+    regions = status.get("RegionsQps")
+    for entry in regions if isinstance(regions, list) else []:
+        if isinstance(entry, dict) and entry.get("Region") == region:
+            return _positive(entry.get("Qps")) or _positive(status.get("QpsLimit"))
+    return _positive(status.get("QpsLimit"))
+
+
+def _positive(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None

@@ -1,0 +1,61 @@
+"""Small file operations that must not be got wrong: private, durable, complete."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+PRIVATE_FILE = 0o600
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Writes every byte, however few the system takes at a time. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def create_private(path: Path) -> int:
+    """A descriptor of a new file that only its owner can read.
+
+    Raises FileExistsError when something has that name already, a dangling link too.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    return os.open(path, flags, PRIVATE_FILE)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable. Raises OSError.
+
+    Windows cannot open a folder, and keeps its names by itself.
+    """
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Puts a whole new content in the place of a file, so that a crash leaves old or new.
+
+    The file is private to its owner. Raises OSError.
+    """
+    draft = path.with_name(f"{path.name}.tmp")
+    draft.unlink(missing_ok=True)
+    fd = create_private(draft)
+    try:
+        try:
+            write_all(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)

@@ -1,0 +1,26 @@
+"""Results as JSON Lines: one object a line, empty fields left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from batchkms.records import Result
+
+
+class JsonlSink:
+    """Writes Results as JSON Lines in UTF-8."""
+
+    format = "jsonl"
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.json.Encoder()
+
+    def header(self) -> bytes:
+        """JSON Lines have none."""
+        return b""
+
+    def encode(self, results: Iterable[Result]) -> bytes:
+        """The rows, each complete and ended by a newline."""
+        return self._encoder.encode_lines(results)
