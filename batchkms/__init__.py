@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from batchkms._version import __version__
 
 if TYPE_CHECKING:
-    from batchkms.runner import bulk
     from batchkms.emulator import Emulator
     from batchkms.errors import (
         BatchKmsError,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from batchkms.operations.encrypt import Encrypt
     from batchkms.records import ErrorClass, Record, Result
     from batchkms.retry import RetryPolicy
+    from batchkms.runner import bulk
 
 __all__ = [
     "BatchKmsError",
