@@ -74,7 +74,7 @@ class CsvReader:
                     yield from self._line_ended()
                     continue
                 self._lines += 1
-                if text and text != b"\r":
+                if text.rstrip(b"\r"):
                     yield from self._row(text, self._lines)
 
     def _begin_row(self) -> None:
@@ -116,13 +116,14 @@ class CsvReader:
 
     def _row(self, text: bytes, line: int) -> Iterator[Record | Result]:
         try:
-            cells = _cells(text.removesuffix(b"\r"))
-        except UnicodeDecodeError as error:
-            reason = f"byte {error.start + 1} of a cell is no UTF-8; write the file in UTF-8"
+            # More than one CR is what text mode on Windows makes of the CRLF of a CSV writer.
+            cells = _cells(text.rstrip(b"\r"))
+        except UnicodeDecodeError:
+            reason = "a cell of the row is no UTF-8; write the file in UTF-8"
             yield self._bad_row("InvalidUtf8", line, reason)
             return
         if self._columns is None:
-            self._columns = Columns(cells, self._fields, input_name=self._name)
+            self._columns = Columns(cells, self._fields, where=f"{self._name}, line {line}")
             return
         yield self._mapped(cells, self._columns, line)
 

@@ -21,11 +21,16 @@ class Columns:
     that the header has the columns of a result file.
     """
 
-    def __init__(self, names: Sequence[str], fields: Fields, *, input_name: str) -> None:
-        """Raises InputError for a header that lacks a column or has it twice."""
+    def __init__(self, names: Sequence[str], fields: Fields, *, where: str) -> None:
+        """Raises InputError for a header that lacks a column or has it twice.
+
+        `where` is the input and the line of its header, for the messages.
+        """
         self.names = tuple(names)
         self.is_results = names.count("seq") == names.count("status") == 1
-        self._input_name = input_name
+        self._where = where
+        if any("\r" in name.replace("\r\n", "") for name in self.names):
+            raise self._other_line_end()
         self._options = {fields.id: "--id-field", fields.context: "--context-field"}
         if fields.key is not None:
             self._options[fields.key] = "--key-field"
@@ -44,17 +49,23 @@ class Columns:
         count = self.names.count(name)
         if count > 1:
             raise InputError(
-                f"{self._input_name}, line 1: {count} columns are named {name!r}",
+                f"{self._where}: {count} columns are named {name!r}",
                 hint=f"give each column a name of its own, or choose another with {option}",
             )
         if required and not count:
             raise self._other_delimiter(name) or self._missing(name, option)
 
+    def _other_line_end(self) -> InputError:
+        return InputError(
+            f"{self._where}: the lines end in a carriage return alone",
+            hint="convert it: tr '\\r' '\\n' < FILE | batchkms … - --format csv",
+        )
+
     def _other_delimiter(self, name: str) -> InputError | None:
         for delimiter, told in _OTHER_DELIMITERS.items():
             if len(self.names) == 1 and name in self.names[0].split(delimiter):
                 return InputError(
-                    f"{self._input_name}, line 1: the columns are separated by {told}",
+                    f"{self._where}: the columns are separated by {told}",
                     hint="write the file anew with commas between the columns",
                 )
         return None
@@ -64,7 +75,7 @@ class Columns:
         near = difflib.get_close_matches(name.casefold(), alike, n=1, cutoff=_NEAR)
         hint = f"is it {alike[near[0]]!r}? Then add" if near else "name it with"
         return InputError(
-            f"{self._input_name}, line 1: there is no column {name!r}{self._told_names()}",
+            f"{self._where}: there is no column {name!r}{self._told_names()}",
             hint=f"{hint} {option}; a file without a header line needs one",
         )
 

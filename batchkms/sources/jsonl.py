@@ -23,6 +23,7 @@ class JsonlReader:
         self._splitter = LineSplitter(longest_row_bytes)
         self._lines = 0
         self._seq = 0
+        self._inside_line = False
 
     @property
     def line(self) -> int:
@@ -40,6 +41,9 @@ class JsonlReader:
     def _batches(self, parts: Iterator[list[bytes] | Piece]) -> Iterator[Rows]:
         for part in parts:
             if isinstance(part, Piece):
+                if not (self._seq or self._inside_line):
+                    self._refuse_array([part.data])
+                self._inside_line = not part.last
                 if part.last:
                     yield [self._too_long()]
                 continue

@@ -15,6 +15,9 @@ from batchkms.records import Result, rejected
 
 _STATUSES = ("ok", "failed")
 
+_MOST = 2**63 - 1
+"""The largest number that every reader of a result file takes for an integer."""
+
 
 def is_result_row(row: Mapping[str, Any]) -> bool:
     """Whether a row is one of a result file: it has a `seq`, and `ok` or `failed` as `status`."""
@@ -30,16 +33,18 @@ def passed_on(
     """
     try:
         seq = msgspec.convert(row["seq"], int, strict=not lax)
-        if seq < 1:
-            return _damaged(ordinal, line, "its seq is below 1")
+        if not 1 <= seq <= _MOST:
+            return _damaged(ordinal, line, "its seq is out of range")
         if row["status"] == "ok":
             return seq
         failed = msgspec.convert(row, Result, strict=not lax)
     except msgspec.ValidationError:
         # Its text may repeat a value of the row.
         return _damaged(ordinal, line, "a column of it is missing or of the wrong type")
-    if failed.error_class is None or failed.code is None or failed.attempts < 0:
+    if failed.error_class is None or failed.code is None:
         return _damaged(ordinal, line, "it does not say what had failed")
+    if not 0 <= failed.attempts <= _MOST:
+        return _damaged(ordinal, line, "its attempts are out of range")
     failed.ciphertext = None
     # It was measured in another run: the statistics of this one are not to count it.
     failed.latency_ms = None

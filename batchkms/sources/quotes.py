@@ -18,7 +18,7 @@ class _At(Enum):
     QUOTE = auto()
     """After a quote in a quoted cell: the cell's end, or the first half of a doubled one."""
     END = auto()
-    """After the CR that follows a quoted cell: only a newline may come."""
+    """After the CR that follows a quoted cell: only the end of the line may come."""
     MALFORMED = auto()
 
 
@@ -58,6 +58,8 @@ class QuoteScanner:
                 at = _At.CELL_START if pos or piece.endswith(b",") else _At.UNQUOTED
                 if not pos:
                     break
+            elif at is _At.END and piece[pos] == _CR:
+                pos += 1
             else:
                 at = _At.MALFORMED
                 break

@@ -146,23 +146,23 @@ def _context(context: object) -> str | None:
     """The string to send: one given as a string verbatim, an object as its compact JSON."""
     if context == "":
         return None
-    if isinstance(context, str):
-        sent = context
+    verbatim = context if isinstance(context, str) else None
+    if verbatim is not None:
         try:
-            context = orjson.loads(sent)
+            context = orjson.loads(verbatim)
         except orjson.JSONDecodeError:
             raise Unusable(
                 "InvalidContext",
                 "the encryption context is no valid JSON; write an object of strings",
             ) from None
-    else:
-        sent = orjson.dumps(context).decode()
     if not isinstance(context, dict) or not all(type(v) is str for v in context.values()):
         raise Unusable(
             "InvalidContext",
             "the encryption context is no JSON object whose values are all strings; "
             "write it as one",
         )
+    # Only now: what is nested deeper than the encoder goes is no object of strings either.
+    sent = orjson.dumps(context).decode() if verbatim is None else verbatim
     if len(sent) > MAX_CONTEXT_CHARACTERS:
         raise Unusable(
             "ContextTooLong",

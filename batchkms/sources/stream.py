@@ -8,6 +8,7 @@ import hashlib
 import os
 import select
 import stat
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -52,7 +53,7 @@ class InputStream:
         self.sha256: str | None = None
         self._path = path
         self._digest = hashlib.sha256()
-        self._fd: int | None = _STDIN_FD if path == "-" else self._opened()
+        self._fd: int | None = self._stdin() if path == "-" else self._opened()
         if self._fd is not None:
             self.size_bytes = _size_bytes(self._fd)
         self._thread = SerialThread("batchkms-input", at_end=self._close)
@@ -82,6 +83,12 @@ class InputStream:
 
     def _read_ahead(self, pieces: Iterator[bytes]) -> asyncio.Future[bytes | None]:
         return self._thread.run(partial(next, pieces, None))
+
+    def _stdin(self) -> int:
+        # Closed from the start, its number may stand for a file that was opened since.
+        if sys.__stdin__ is None:
+            raise _unreadable(self.name, OSError(errno.EBADF, os.strerror(errno.EBADF)))
+        return _STDIN_FD
 
     def _opened(self) -> int | None:
         """A descriptor of a regular file; None for a FIFO or device, which is opened later."""
@@ -175,6 +182,8 @@ def _sniffed(chunks: Iterator[bytes]) -> tuple[bytes | None, Iterator[bytes]]:
 
 
 def _signature(head: bytes) -> bytes | None:
+    if head == GZIP_MAGIC[:1]:
+        return GZIP_MAGIC  # All there is of it: no text begins with this byte.
     return max((known for known in _SIGNATURES if head.startswith(known)), key=len, default=None)
 
 
