@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ from batchkms.tally import Tally
 class _Case:
     """How far one record has come. Times in seconds, on the loop's clock."""
 
-    __slots__ = ("attempts", "charged", "key_id", "latency_ms", "record", "started")
+    __slots__ = ("attempts", "charged", "error", "key_id", "latency_ms", "record", "started")
 
     def __init__(self, record: Record, key_id: str) -> None:
         self.record = record
@@ -27,6 +28,8 @@ class _Case:
         self.attempts = 0
         self.charged = 0
         self.latency_ms: float | None = None
+        self.error: KmsError | None = None
+        """What its last attempt failed with."""
         self.started: float | None = None
         """When its first attempt was sent, moved on by the outages since."""
 
@@ -58,15 +61,20 @@ class Attempts:
         self._uniform = uniform
         self._refused_keys: dict[str, KmsError] = {}
         self._calling: set[asyncio.Task[None] | None] = set()
+        self._finishing = False
 
     def calling(self, task: asyncio.Task[None]) -> bool:
         """Whether this task waits for an answer just now."""
         return task in self._calling
 
+    def finish(self) -> None:
+        """From now on no record is tried again: its `settle` raises RunStopped instead."""
+        self._finishing = True
+
     async def settle(self, record: Record) -> Result:
         """The record's Result, however many attempts it takes.
 
-        Raises RunStopped when an error condemns the whole run.
+        Raises RunStopped when an error condemns the whole run, or the run was stopped.
         """
         case = _Case(record, self._operation.key_id(record))
         while True:
@@ -75,6 +83,8 @@ class Attempts:
             outcome = await self._attempt(case)
             if isinstance(outcome, Result):
                 return outcome
+            if outcome.verdict.retryable and self._finishing:
+                raise RunStopped("the run was stopped before this row was done")
             if outcome.verdict.retryable and self._gate.active:
                 continue
             delay_s = self._delay_s(case, outcome)
@@ -93,15 +103,18 @@ class Attempts:
                 began = clock()
                 if case.started is None:
                     case.started = began - self._gate.paused_s()
-                outcome = await self._timed_call(case)
+                left_s = self._retry.deadline_s - self._elapsed_s(case)
+                if case.error is not None and left_s <= 0 and not probing:
+                    return case.error
+                # A probe is made for the run: what is left to its record would cut it short.
+                outcome = await self._timed_call(case, math.inf if probing else left_s)
                 case.latency_ms = round((clock() - began) * 1000, 3)
                 case.charged += not probing
                 return self._noted(case, outcome)
 
-    async def _timed_call(self, case: _Case) -> Result | KmsError:
+    async def _timed_call(self, case: _Case, left_s: float) -> Result | KmsError:
         self._tally.called(asyncio.get_running_loop().time(), again=case.attempts > 0)
         case.attempts += 1
-        left_s = self._retry.deadline_s - self._elapsed_s(case)
         task = asyncio.current_task()
         self._calling.add(task)
         try:
@@ -122,6 +135,7 @@ class Attempts:
             outcome.attempts = case.attempts
             outcome.latency_ms = case.latency_ms
             return outcome
+        case.error = outcome
         throttled = outcome.verdict.error_class is ErrorClass.THROTTLED
         if throttled:
             self._tally.throttled += 1

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
 
 from batchkms.attempts import Attempts
-from batchkms.errors import TooManyFailures
+from batchkms.errors import InputBroken, RunStopped, TooManyFailures
 from batchkms.flow import Outbox, Window
 from batchkms.operations.base import Operation
 from batchkms.outage import OutageGate
@@ -163,6 +163,7 @@ class Engine:
         """
         if self._stopped_by is None:
             self._stopped_by = error
+        self._attempts.finish()
         self._close()
         for worker in self._workers:
             if not self._attempts.calling(worker):
@@ -172,12 +173,19 @@ class Engine:
         try:
             async for batch in batches:
                 for item in batch:
+                    if self._no_more_rows:
+                        return  # a row of this very batch stopped the run
                     await self._admit(item)
             self.tally.exhausted = True
+        except asyncio.CancelledError:
+            if not _asked_to_end():
+                self._source_error = InputBroken("reading the input was cancelled from outside")
+            raise
         except Exception as error:
             # Raised again where results are read, after those of the rows before it.
             self._source_error = error
-        self._tell_no_more_rows()
+        finally:
+            self._tell_no_more_rows()
 
     async def _admit(self, item: Record | Result) -> None:
         size_bytes = item.size_bytes if isinstance(item, Record) else 0
@@ -225,6 +233,10 @@ class Engine:
                     self.tally.in_flight -= 1
                     self._window.release(size_bytes=record.size_bytes)
                 self._settled(ordinal, result)
+        except asyncio.CancelledError:
+            if not _asked_to_end():
+                self.stop(RunStopped("a call was cancelled from outside the run"))
+            raise
         except Exception as error:
             # RunStopped, or a defect: either must end the run, not one worker in silence.
             self.stop(error)
@@ -253,6 +265,12 @@ class Engine:
         await asyncio.wait([producer])
         await asyncio.wait(self._workers)
         self._outbox.end()
+
+
+def _asked_to_end() -> bool:
+    """Whether the current task was cancelled itself, and not merely what it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _all_failed(last: Result) -> TooManyFailures:
