@@ -1,0 +1,1 @@
+"""Tests of the input formats, on real bytes and real files."""
