@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass
 
 import orjson
@@ -134,13 +134,14 @@ class _Job:
         self._begin_manifest()
         self.output.begin()
         try:
-            ending = await self._end_output(await self._results_written(batches))
+            ending = await self._results_written(batches)
         except BaseException as error:
             # A defect, or the loop is being torn down: keep what there is, then let it pass.
-            await self._keep_partial()
-            self._end_manifest(State.STOPPED, type(error).__name__, None)
+            with suppress(Exception):
+                await self.output.abandon()
+                self._end_manifest(State.STOPPED, type(error).__name__, None)
             raise
-        return ending
+        return await self._end_output(ending)
 
     async def _results_written(self, batches: AsyncIterator[Batch]) -> _Ending:
         engine, source = self.engine, self.source
@@ -177,12 +178,6 @@ class _Job:
             ending = _Ending(state=State.STOPPED, error=ending.error or error)
         return ending
 
-    async def _keep_partial(self) -> None:
-        try:
-            await self.output.abandon()
-        except RunStopped as error:
-            tell(str(error), error.hint, 0)
-
     def _begin_manifest(self) -> None:
         if self.manifest is None:
             return
@@ -194,7 +189,7 @@ class _Job:
                 format=input_format(spec.input, spec.format),
                 size_bytes=self.source.size_bytes,
             ),
-            output={"path": str(self.output.path), "format": self.sink.format},
+            output={"path": os.path.abspath(self.spec.output), "format": self.sink.format},
             settings=spec.settings(),
         )
 

@@ -94,7 +94,7 @@ class Summary:
             "rows": tally.rows,
             "ok": tally.ok,
             "failed": tally.failed,
-            "classes": dict(tally.by_class),
+            "classes": {str(name): rows for name, rows in tally.by_class.items()},
             "codes": dict(tally.by_code),
             "calls": tally.calls,
             "retries": tally.retries,

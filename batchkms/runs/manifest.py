@@ -105,7 +105,7 @@ def counts(tally: Tally) -> dict[str, Any]:
         "rows": tally.rows,
         "ok": tally.ok,
         "failed": tally.failed,
-        "by_class": dict(tally.by_class),
+        "by_class": {str(name): rows for name, rows in tally.by_class.items()},
         "by_key": dict(tally.by_key),
         "calls": tally.calls,
         "retries": tally.retries,

@@ -1,0 +1,1 @@
+"""What batchkms costs and yields, measured beside its peers in one run."""
