@@ -49,7 +49,8 @@ class RetryPolicy:
         """
         if not verdict.retryable or attempts >= self.max_attempts:
             return None
-        delay_s = uniform() * min(self.cap_s, self.base_s * 2 ** (attempts - 1))
+        doubled_s = self.base_s * 2.0 ** min(attempts - 1, 63)
+        delay_s = uniform() * min(self.cap_s, doubled_s)
         return delay_s if elapsed_s + delay_s < self.deadline_s else None
 
 
