@@ -85,12 +85,39 @@ def test_the_deadline_of_rows_stands_still_during_an_outage() -> None:
 
 
 def test_attempts_made_as_probes_do_not_use_up_a_row() -> None:
+    after: dict[int, int] = {}
+
+    def script(row: Record, number: int) -> str:
+        if now_s() < 1_250.0:
+            return "ServiceUnavailable"
+        # Two more failures of a few rows: these are their own and count.
+        after[row.seq] = after.get(row.seq, 0) + 1
+        return "InternalError" if row.seq <= 3 and after[row.seq] <= 2 else OK
+
     async def main() -> None:
-        operation = down(since_s=0.0, until_s=250.0)
+        operation = Scripted(script, took_s=0.02)
         results = await results_of(engine_for(operation, options=EIGHT), records(8))
         assert all(r.ok for r in results)
-        assert max(r.attempts for r in results) > 6
+        assert min(r.attempts for r in results) > 8
         assert all(r.attempts == operation.count(r.seq) for r in results)
+
+    run_virtual(main())
+
+
+def test_the_deadline_of_a_row_begun_after_an_outage_is_its_own() -> None:
+    def script(row: Record, number: int) -> str:
+        if now_s() < 1_200.0:
+            return "ServiceUnavailable"
+        return HANG if row.seq == 100 else OK
+
+    async def main() -> None:
+        operation = Scripted(script, took_s=0.02)
+        retry = RetryPolicy(deadline_s=5.0)
+        engine = engine_for(operation, options=EIGHT, retry=retry)
+        results = {r.seq: r for r in await results_of(engine, records(120))}
+        assert [seq for seq, r in results.items() if not r.ok] == [100]
+        assert results[100].code == "AttemptTimeout"
+        assert results[100].latency_ms == pytest.approx(5_000, abs=1)
 
     run_virtual(main())
 

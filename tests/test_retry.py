@@ -44,7 +44,7 @@ def test_the_default_steps_double_from_100_ms_to_10_s() -> None:
 
 
 def test_jitter_spreads_over_the_whole_step() -> None:
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311 - jitter is no secret
     delays = [
         RetryPolicy().delay_s(INTERNAL, attempts=1, elapsed_s=0, uniform=chance.random) or 0.0
         for _ in range(1_000)
@@ -77,7 +77,8 @@ def test_only_what_can_get_better_is_tried_again(code: str) -> None:
 
 
 def fail_rows(watch: OutageWatch, rows: int, *, at: float, throttled: bool = False) -> bool:
-    return any([watch.failed(seq, at, throttled=throttled) for seq in range(rows)])
+    began = [watch.failed(seq, at, throttled=throttled) for seq in range(rows)]
+    return any(began)
 
 
 def test_many_rows_failing_for_a_while_make_an_outage() -> None:
