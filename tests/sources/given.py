@@ -37,7 +37,7 @@ class Outcome:
 
     def comparable(self) -> tuple[list[object], str | None]:
         """Rows and error as values that are equal when the outcomes are."""
-        return [*self.rows], self.error and self.error.message
+        return [*self.rows], None if self.error is None else self.error.message
 
 
 def jsonl_reader(
@@ -96,10 +96,10 @@ def failure(row: Record | Result) -> Result:
     return row
 
 
-async def read(path: str, **options: object) -> Outcome:
+async def read(path: str, *, format: str | None = None, fields: Fields | None = None) -> Outcome:
     """Reads a whole input as a run does."""
     found = Outcome()
-    source = open_source(path, **options)  # type: ignore[arg-type]  # passed on as they come
+    source = open_source(path, format=format, fields=fields)
     try:
         async for batch in source.batches():
             found.rows += batch
