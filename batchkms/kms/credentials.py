@@ -25,6 +25,8 @@ from batchkms.errors import ConfigError, CredentialsError
 METADATA_URL = "http://metadata.tencentyun.com/latest/meta-data/cam/security-credentials/"
 """Where a CVM instance finds its role. Link-local by design of the cloud, so plain HTTP."""
 
+_MAX_METADATA_BYTES = 65_536
+
 REFRESH_BEFORE_S = 300.0
 """Temporary credentials are renewed this long before they expire, as the official SDKs do."""
 
@@ -175,9 +177,9 @@ class CvmRoleCredentials:
                 role = (await _get(session, self._url)).decode().strip()
                 document = orjson.loads(await _get(session, self._url + role))
             self._value = Credentials(
-                secret_id=str(document["TmpSecretId"]),
-                secret_key=str(document["TmpSecretKey"]),
-                token=str(document["Token"]),
+                secret_id=_text_member(document, "TmpSecretId"),
+                secret_key=_text_member(document, "TmpSecretKey"),
+                token=_text_member(document, "Token"),
                 expires_at=float(document["ExpiredTime"]),
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError):
@@ -193,7 +195,19 @@ class CvmRoleCredentials:
 async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
     async with session.get(url, allow_redirects=False) as response:
         response.raise_for_status()
-        return await response.content.read(65_536)
+        body = bytearray()
+        async for part in response.content.iter_any():
+            body += part
+            if len(body) > _MAX_METADATA_BYTES:
+                raise ValueError("too long for an answer of the metadata server")
+        return bytes(body)
+
+
+def _text_member(document: Any, name: str) -> str:
+    value = document[name]
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is no text")
+    return value
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
