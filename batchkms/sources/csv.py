@@ -38,7 +38,10 @@ class CsvReader:
         self._quotes = QuoteScanner()
         self._parts: list[bytes] = []
         self._size_bytes = 0
+        self._too_long = False
         self._row_line = 0
+        # The newline of the last line is no part of the row.
+        self._most_held_bytes = longest_row_bytes + 1
 
     @property
     def line(self) -> int:
@@ -83,16 +86,12 @@ class CsvReader:
 
     def _hold(self, piece: bytes, *, too_long: bool = False) -> None:
         self._quotes.feed(piece)
-        self._size_bytes += self._longest_row_bytes + 1 if too_long else len(piece) + 1
+        self._size_bytes += len(piece) + 1
+        self._too_long = self._too_long or too_long or self._size_bytes > self._most_held_bytes
         if self._too_long:
             self._parts.clear()
         else:
             self._parts.append(piece)
-
-    @property
-    def _too_long(self) -> bool:
-        # The newline of the last line is no part of the row.
-        return self._size_bytes > self._longest_row_bytes + 1
 
     def _line_ended(self) -> Iterator[Record | Result]:
         """The row, unless it goes on in the next line."""
@@ -106,6 +105,7 @@ class CsvReader:
         self._quotes.reset()
         self._parts.clear()
         self._size_bytes = self._row_line = 0
+        self._too_long = False
         if malformed and not too_long:
             yield self._bad_row("InvalidCsvRow", line, "text follows the closing quote of a cell")
         elif too_long:

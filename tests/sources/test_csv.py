@@ -17,6 +17,10 @@ from tests.sources.given import csv_reader, cut, failure, only, outcome, record
 HEADER = b"id,plaintext\n"
 TEXTS = st.text(st.sampled_from('ab",\r\n'), max_size=40)
 """Quotes, commas and line ends wherever they can stand."""
+LONG_TEXTS = st.lists(
+    st.sampled_from(["a,b", "\n", '""', "a" * 10, "b" * 7, '"', 'a,"b\n', 'c"\r\n', "a,x\r\n"]),
+    max_size=12,
+).map("".join)
 PLACES = st.lists(st.integers(0, 50), max_size=8)
 
 
@@ -86,7 +90,7 @@ def test_rows_are_those_of_the_csv_module(text: str, places: list[int]) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(text=TEXTS, places=PLACES, longest=st.integers(12, 18))
+@given(text=LONG_TEXTS, places=PLACES, longest=st.integers(12, 18))
 def test_rows_over_the_cap_fail_alone(text: str, places: list[int], longest: int) -> None:
     judge = judged(text)
     data = HEADER + text.encode()

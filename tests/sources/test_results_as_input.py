@@ -1,0 +1,165 @@
+"""A result file as input: `seq` is kept, and what had failed passes through without being sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchkms.csvtext import GUARDED_COLUMNS, guard
+from batchkms.records import ErrorClass, Record, Result
+from batchkms.sources.base import Fields
+from tests.sources.given import Outcome, csv_reader, failure, jsonl_reader, outcome, record
+
+COLUMNS = [
+    *("seq", "id", "status", "key_id", "ciphertext", "encryption_context"),
+    *("class", "code", "message", "request_id", "attempts", "latency_ms"),
+]
+FIELDS = Fields(plaintext="ciphertext", encoding="base64", key="key_id")
+
+_TEXT = st.text(st.sampled_from("=+-@'\t\r\n\",a 中"), min_size=1, max_size=8)
+_OK = st.builds(
+    Result,
+    seq=st.integers(1, 2**63 - 1),
+    id=_TEXT,
+    status=st.just("ok"),
+    ciphertext=st.just("Y2lwaGVydGV4dA=="),
+    encryption_context=st.none() | st.just('{"a": "=1"}'),
+    attempts=st.integers(1, 9),
+    latency_ms=st.floats(0, 1e6),
+)
+_FAILED = st.builds(
+    Result,
+    seq=st.integers(1, 2**63 - 1),
+    id=_TEXT,
+    status=st.just("failed"),
+    key_id=st.none() | _TEXT,
+    encryption_context=st.none() | st.just('{"a": "=1"}'),
+    error_class=st.sampled_from(ErrorClass),
+    code=_TEXT,
+    message=st.none() | _TEXT,
+    request_id=st.none() | _TEXT,
+    attempts=st.integers(0, 2**63 - 1),
+    latency_ms=st.none() | st.floats(0, 1e6),
+)
+
+
+def from_jsonl(results: list[Result]) -> Outcome:
+    """The rows of a JSONL result file."""
+    data = b"".join(msgspec.json.encode(result) + b"\n" for result in results)
+    return outcome(jsonl_reader(fields=FIELDS), [data])
+
+
+def from_csv(results: list[Result]) -> Outcome:
+    """The rows of a CSV result file, its text guarded against formulas and quoted."""
+    lines = [",".join(COLUMNS)]
+    for result in results:
+        row = msgspec.to_builtins(result)
+        lines.append(",".join(_cell(name, row.get(name)) for name in COLUMNS))
+    return outcome(csv_reader(fields=FIELDS), ["\r\n".join([*lines, ""]).encode()])
+
+
+def _cell(name: str, value: object) -> str:
+    text = "" if value is None else str(value)
+    if name in GUARDED_COLUMNS:
+        text = guard(text)
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _expected(result: Result) -> Record | Result:
+    if result.ok:
+        return Record(
+            seq=result.seq,
+            id=result.id,
+            plaintext=b"ciphertext",
+            encryption_context=result.encryption_context,
+        )
+    return msgspec.structs.replace(result, latency_ms=None)
+
+
+@settings(max_examples=150, deadline=None)
+@given(results=st.lists(_OK | _FAILED, min_size=1, max_size=5))
+def test_rows_of_a_result_file_come_back(results: list[Result]) -> None:
+    expected = [_expected(result) for result in results]
+    assert from_jsonl(results).rows == expected
+    assert from_csv(results).rows == expected
+
+
+def test_an_id_that_was_guarded_comes_back_as_it_was() -> None:
+    ids = ["=1+1", "'=1", "''", "-5", "@x", "plain", "\tx", "\r\nx"]
+    results = [
+        Result(seq=i, id=each, status="ok", ciphertext="QQ==", attempts=1)
+        for i, each in enumerate(ids, 40)
+    ]
+    assert [(row.seq, row.id) for row in from_csv(results).rows] == [*enumerate(ids, 40)]
+
+
+def test_only_result_rows_are_taken_for_guarded() -> None:
+    """An apostrophe in an inventory of other columns is text, a column `status` or not."""
+    for header in ("id,plaintext", "id,plaintext,status", "id,plaintext,seq"):
+        line = "'=1,x" + ",ok" * header.endswith("status") + ",7" * header.endswith("seq")
+        row = record(outcome(csv_reader(), [f"{header}\n{line}\n".encode()]).rows[0])
+        assert (row.seq, row.id) == (1, "'=1")
+
+
+def test_a_failed_row_brings_no_ciphertext_and_no_latency_along() -> None:
+    """Its latency was of another run, and what it failed to make is nothing to keep."""
+    row: dict[str, Any] = {"seq": 9, "id": "a", "status": "failed", "class": "internal"}
+    row |= {"code": "InternalError", "attempts": 8, "ciphertext": "QQ==", "latency_ms": 12.5}
+    kept = failure(outcome(jsonl_reader(fields=FIELDS), [json.dumps(row).encode()]).rows[0])
+    assert (kept.seq, kept.error_class, kept.attempts) == (9, ErrorClass.INTERNAL, 8)
+    assert (kept.ciphertext, kept.latency_ms) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seq": "x"},
+        {"seq": 0},
+        {"seq": -1},
+        {"seq": 2**63},
+        {"seq": 10**30},
+        {"seq": True},
+        {"seq": [1]},
+        {"class": "no such class"},
+        {"class": None},
+        {"code": None},
+        {"attempts": None},
+        {"attempts": -1},
+        {"attempts": 2**63},
+        {"id": None},
+        {"id": {"a": 1}},
+        {"latency_ms": "soon"},
+    ],
+)
+def test_a_damaged_result_row_fails_alone_under_its_ordinal(change: dict[str, object]) -> None:
+    good = {"seq": 70, "id": "a", "status": "failed", "class": "internal", "code": "X"}
+    rows: list[dict[str, object]] = [{**good, "attempts": 1}, {**good, "attempts": 1, **change}]
+    data = b"".join(json.dumps(row).encode() + b"\n" for row in [*rows, rows[0]])
+    found = outcome(jsonl_reader(fields=FIELDS), [data])
+    assert [row.seq for row in found.rows] == [70, 2, 70]
+    assert found.codes == ["X", "InvalidResultRow", "X"]
+
+
+@pytest.mark.parametrize("seq", ["x", "0", "-1", str(2**63), "9" * 40, "9" * 5_000, "1.5", "null"])
+def test_a_damaged_seq_in_csv_fails_alone(seq: str) -> None:
+    lines = ["seq,id,status,ciphertext", "70,a,ok,QQ==", f"{seq},b,ok,QQ==", "71,c,ok,QQ=="]
+    found = outcome(csv_reader(fields=FIELDS), ["\n".join(lines).encode()])
+    assert [row.seq for row in found.rows] == [70, 2, 71]
+    assert found.codes == [None, "InvalidResultRow", None]
+
+
+def test_a_row_that_was_ok_is_checked_like_any_other_and_keeps_its_seq() -> None:
+    data = b'{"seq":70,"id":"a","status":"ok","attempts":1}'
+    kept = failure(outcome(jsonl_reader(fields=FIELDS), [data]).rows[0])
+    assert (kept.seq, kept.code) == (70, "MissingPlaintext")
+
+
+@pytest.mark.parametrize("status", ["new", "", None, 1, ["ok"], "OK"])
+def test_another_status_is_no_result_row(status: object) -> None:
+    data = json.dumps({"seq": 70, "status": status, "plaintext": "x"}).encode()
+    assert record(outcome(jsonl_reader(), [data]).rows[0]).seq == 1
