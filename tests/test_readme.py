@@ -1,0 +1,91 @@
+"""The README says what the program does: its options, its commands, its example."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from batchkms.emulator import Emulator
+from batchkms.options import COMMON, Option
+from batchkms.records import ErrorClass, Record, Result
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _block(marker: str) -> str:
+    """The code block after a marker."""
+    found = re.search(rf"<!-- {marker} -->\n```\w*\n(.*?)```", README, re.DOTALL)
+    assert found, marker
+    return found[1]
+
+
+def _row(option: Option) -> str:
+    names = [option.short, f"--{option.name}"]
+    shown = ", ".join(f"`{name}`" for name in names if name)
+    metavar = "" if option.switch else f" {option.metavar}".replace("|", r"\|")
+    default = option.shown_default
+    if default is None:
+        default = "" if option.default is None or option.switch else str(option.default)
+    return f"| {shown}{metavar} | {option.help} | {default} |"
+
+
+@pytest.mark.parametrize("option", COMMON, ids=lambda option: option.name)
+def test_every_option_is_told_as_it_is(option: Option) -> None:
+    assert _row(option) in README.splitlines()
+
+
+def test_no_option_is_told_that_does_not_exist() -> None:
+    section = README.partition("<!-- options -->")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| (?:`-\w`, )?`--([\w-]+)`", section, re.MULTILINE)
+    assert told == [option.name for option in COMMON]
+
+
+def test_help_names_every_option() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "batchkms", "encrypt", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout
+    for option in COMMON:
+        assert f"--{option.name}" in shown
+
+
+def test_columns_and_classes_are_told() -> None:
+    columns = re.findall(r"`(\w+)`", README.partition("| column |")[2].partition("\n\n")[0])
+    assert [name for name in Result.__struct_encode_fields__ if name not in columns] == []
+    for error_class in ErrorClass:
+        assert f"| `{error_class}` |" in README
+
+
+async def test_the_library_example_runs_as_it_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = _block("library")
+    definitions = code.partition("records = [")[0]
+    names: dict[str, object] = {}
+    async with Emulator(data_dir=tmp_path) as emulator:
+        patched = definitions.replace(
+            'KmsClient(region="ap-guangzhou")',
+            "KmsClient(region=region, endpoint=endpoint, credentials=credentials)",
+        )
+        assert patched != definitions
+        from batchkms import Credentials, StaticCredentials
+
+        names.update(
+            region=emulator.region,
+            endpoint=emulator.endpoint,
+            credentials=StaticCredentials(Credentials(emulator.secret_id, emulator.secret_key)),
+        )
+        exec(patched, names)  # noqa: S102 - the example itself is under test
+        main = names["main"]
+        assert callable(main)
+        records = [Record(seq=1, id="db/password", plaintext=b"example")]
+        await main(records, key_id=emulator.demo_key_id)
+    assert re.fullmatch(r"db/password ok \S+-k-\S+-k-\S+\n", capsys.readouterr().out)
