@@ -104,7 +104,7 @@ class FileCredentials:
         now, expires_at = self._wall_clock(), self._value.expires_at
         if expires_at is None or now < expires_at - REFRESH_BEFORE_S:
             return self._value
-        if now >= self._next_look:
+        if now >= min(self._next_look, expires_at):
             self._next_look = now + 10.0
             with suppress(ConfigError):
                 self._value = await asyncio.to_thread(self._load, self._path)
