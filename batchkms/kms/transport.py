@@ -8,6 +8,7 @@ no proxy or netrc settings from the environment.
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,10 @@ pull request 292), and a request must not race with that."""
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """The longest answer that is read: far over any KMS answer, far under what would hurt."""
+
+
+_HOST = re.compile(r"[a-z0-9._:-]+")
+"""What a host name or address is made of, lower-cased; anything else is a slip of the pen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +71,18 @@ def parse_endpoint(text: str) -> Endpoint:
     A bare host means HTTPS. Plain HTTP is taken for loopback only: over a network, anybody on
     the way could read the plaintext. Raises ConfigError.
     """
-    parts = urlsplit(text if "://" in text else f"https://{text}")
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise _bad_endpoint(text, str(error)) from None
-    if parts.username is not None or parts.password is not None:
+    if "@" in text:
+        # First of all, for every other message repeats the text.
         raise ConfigError(
             "the endpoint must not hold a user name or password",
             hint="credentials come from the environment, a profile or a credentials file",
         )
-    if parts.scheme not in ("http", "https") or not host:
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise _bad_endpoint(text, str(error)) from None
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
         raise _bad_endpoint(text, "it is no http or https URL")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise _bad_endpoint(text, "it has a path; KMS is always called at /")
@@ -155,7 +161,8 @@ class AiohttpTransport:
             ) as response:
                 return Answer(response.status, await _read(response))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _translated(error, self._timeout_s) from error
+            # Not `from error`: aiohttp's errors show the request's headers and quote the answer.
+            raise _translated(error, self._timeout_s) from None
 
     async def aclose(self) -> None:
         """Closes every connection."""
