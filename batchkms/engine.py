@@ -251,7 +251,8 @@ class Engine:
         return self._queue.popleft()
 
     def _settled(self, ordinal: int, result: Result) -> None:
-        self._outbox.put(ordinal, result)
+        # Whoever has nothing left to do may be waiting for the room that this Result takes.
+        self._outbox.put(ordinal, result, at_once=not self._queue)
         self.tally.count(result)
         if result.ok:
             return

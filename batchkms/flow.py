@@ -41,6 +41,11 @@ class Window:
             self._waiter.set_result(None)
 
 
+GATHER_S = 0.02
+"""While there is more to do, Results of so long leave together: at a few hundred a second,
+waking the consumer for each one would cost as much as its call."""
+
+
 class Outbox:
     """Results that wait for the consumer and, with `ordered`, those that wait for their turn.
 
@@ -53,10 +58,11 @@ class Outbox:
         self._turn = 1
         self._early: dict[int, Result] = {}
         self._waiter: asyncio.Future[None] | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._ended = False
 
-    def put(self, ordinal: int, result: Result) -> None:
-        """A Result is there."""
+    def put(self, ordinal: int, result: Result, *, at_once: bool) -> None:
+        """A Result is there. Unless `at_once`, more of them may be waited for."""
         if not self._ordered:
             self._ready.append(result)
         else:
@@ -64,8 +70,10 @@ class Outbox:
             while self._turn in self._early:
                 self._ready.append(self._early.pop(self._turn))
                 self._turn += 1
-        if self._ready:
+        if self._ready and at_once:
             self._wake()
+        elif self._ready and self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._wake)
 
     def end(self) -> None:
         """No Result will follow. A run that was stopped has gaps: what is there is kept."""
@@ -75,12 +83,15 @@ class Outbox:
 
     async def take(self) -> list[Result]:
         """All that is ready, at least one; empty only at the end."""
-        while not self._ready and not self._ended:
+        while self._gathering is not None or not (self._ready or self._ended):
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         ready, self._ready = self._ready, []
         return ready
 
     def _wake(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
