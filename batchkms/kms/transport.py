@@ -96,6 +96,28 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(parts.scheme, shown if port in (None, default_port) else f"{shown}:{port}")
 
 
+def parse_proxy(text: str) -> str:
+    """The proxy's URL, once it can be used. Raises ConfigError."""
+    if not _names_proxy(text):
+        # The user name and password that a proxy may need must not be repeated.
+        shown = "" if "@" in text else f" {text!r}"
+        raise ConfigError(
+            f"--proxy{shown} is no URL of an HTTP proxy", hint="write it as http://HOST:PORT"
+        )
+    return text
+
+
+def _names_proxy(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in ("http", "https") or parts.path not in ("", "/"):
+        return False
+    return port != 0 and _HOST.fullmatch(host) is not None
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own loopback."""
     if host.lower() == "localhost":
@@ -136,7 +158,7 @@ class AiohttpTransport:
         timeout_s: float = 10.0,
     ) -> None:
         self._url = endpoint.url
-        self._proxy = proxy
+        self._proxy = None if proxy is None else parse_proxy(proxy)
         self._timeout_s = timeout_s
         # Concurrency is the caller's matter: the pool must never be a second, hidden queue.
         self._session = aiohttp.ClientSession(
