@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 
 from batchkms.emulator.apierror import (
-    ApiError,
     api_error,
     bad_authorization,
     bad_content_sha256,
@@ -19,7 +19,6 @@ from batchkms.kms.signing import (
     canonical_request,
     derive_signing_key,
     signature,
-    string_to_sign,
     utc_date,
 )
 from batchkms.kms.wire import ALGORITHM, HEADER_TIMESTAMP, HEADER_TOKEN, SERVICE
@@ -32,9 +31,12 @@ _AUTHORIZATION = re.compile(
     + r" +Credential=(?P<id>[^/,]*)/(?P<date>[^/,]*)/(?P<service>[^/,]*)/(?P<suffix>[^/,]*)"
     r", *SignedHeaders=(?P<headers>[^, ]*), *Signature=(?P<signature>[^, ]*)"
 )
+_SUFFIX = "tc3_request"
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 _HEADER_SHA256 = "X-TC-Content-SHA256"
 _MAX_CACHED_KEYS = 16
+
+_Signed = tuple[tuple[str, str], ...]
 
 
 class Verifier:
@@ -67,7 +69,7 @@ class Verifier:
         secret_id, date, service, suffix, signed_names, given = match.groups()
         timestamp_s = self._timestamp(headers)
         host = headers.get("Host", "")
-        if suffix != "tc3_request":
+        if suffix != _SUFFIX:
             raise bad_authorization("`Credential`")
         if date != self._date_of(timestamp_s):
             raise bad_authorization("`Date` in Credential")
@@ -80,11 +82,12 @@ class Verifier:
         if headers.get(HEADER_TOKEN):
             # The emulator's own credential is a permanent one, which has no token.
             raise api_error("AuthFailure.TokenFailure")
-        payload_sha256 = _payload_sha256(headers, body)
+        digest = _payload_sha256(headers, body)
+        scope = f"{ALGORITHM}\n{timestamp_s}\n{date}/{service}/{_SUFFIX}\n"
         signing_key = self._signing_key(secret_key, date, service)
-        for variant in _host_variants(signed, host):
-            computed = _signature(signing_key, timestamp_s, date, service, variant, payload_sha256)
-            if hmac.compare_digest(computed.encode(), given.encode(errors="replace")):
+        for variant in _variants(signed, host):
+            computed = _signature(signing_key, scope, variant, digest)
+            if hmac.compare_digest(computed, given.encode(errors="replace")):
                 return
         raise api_error("AuthFailure.SignatureFailure")
 
@@ -116,18 +119,23 @@ class Verifier:
         return signing_key
 
 
-def _signed_headers(names: str, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+def _signed_headers(names: str, headers: Mapping[str, str]) -> _Signed:
     """The signed headers with their values as received, in the order of their names."""
+    listed = _names(names)
+    values = [headers.get(name) for name in listed]
+    if None in values:
+        raise bad_authorization("`SignedHeaders`")
+    return tuple(zip(listed, values, strict=True))  # type: ignore[arg-type]  # no None is left
+
+
+@lru_cache(maxsize=64)
+def _names(names: str) -> tuple[str, ...]:
     listed = names.split(";")
     if "content-type" not in listed or "host" not in listed or listed != sorted(set(listed)):
         raise bad_authorization("`SignedHeaders`")
-    signed = []
-    for name in listed:
-        value = headers.get(name)
-        if value is None or name != name.lower():
-            raise bad_authorization("`SignedHeaders`")
-        signed.append((name, value))
-    return signed
+    if names != names.lower():
+        raise bad_authorization("`SignedHeaders`")
+    return tuple(listed)
 
 
 def _payload_sha256(headers: Mapping[str, str], body: bytes) -> str:
@@ -140,31 +148,26 @@ def _payload_sha256(headers: Mapping[str, str], body: bytes) -> str:
     return digest
 
 
-def _host_variants(signed: list[tuple[str, str]], host: str) -> list[list[tuple[str, str]]]:
-    """The signed headers as they may have been signed: as received, then Host without a port."""
+def _variants(signed: _Signed, host: str) -> Iterator[_Signed]:
+    """The headers as they may have been signed: as received, then with Host without its port."""
+    yield signed
     name, colon, port = host.rpartition(":")
-    if not (colon and port.isdecimal()):
-        return [signed]
-    return [signed, [(key, name if key == "host" else value) for key, value in signed]]
+    if colon and port.isdecimal():
+        yield tuple((key, name if key == "host" else value) for key, value in signed)
 
 
-def _signature(
-    signing_key: bytes,
-    timestamp_s: int,
-    date: str,
-    service: str,
-    signed: list[tuple[str, str]],
-    payload_sha256: str,
-) -> str:
-    canonical = canonical_request(
-        method="POST", query="", headers=signed, payload_sha256=payload_sha256
-    )
+def _signature(signing_key: bytes, scope: str, signed: _Signed, payload_sha256: str) -> bytes:
     try:
-        return signature(signing_key, string_to_sign(timestamp_s, date, service, canonical))
+        canonical = _canonical_prefix(signed) + payload_sha256.encode()
     except UnicodeEncodeError:
         # A header with bytes that are no UTF-8: no client can have signed this text.
-        raise _unsignable() from None
+        raise api_error("AuthFailure.SignatureFailure") from None
+    to_sign = scope + hashlib.sha256(canonical).hexdigest()
+    return signature(signing_key, to_sign).encode()
 
 
-def _unsignable() -> ApiError:
-    return api_error("AuthFailure.SignatureFailure")
+@lru_cache(maxsize=64)
+def _canonical_prefix(signed: _Signed) -> bytes:
+    """The canonical request up to the hash of the body: a client sends the same one each time."""
+    canonical = canonical_request(method="POST", query="", headers=list(signed), payload_sha256="")
+    return canonical.encode()
