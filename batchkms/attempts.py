@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable
 
 from batchkms.errors import KmsError, NetworkError, RunStopped, Scope
+from batchkms.kms.scrub import scrub
 from batchkms.operations.base import Operation, failed
-from batchkms.operations.scrub import scrub
 from batchkms.outage import OutageGate
 from batchkms.quota import Quota
 from batchkms.records import ErrorClass, Record, Result

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from batchkms.records import ErrorClass
 
@@ -310,9 +311,9 @@ class KmsError(BatchKmsError):
         self.request_id = request_id
         self.verdict = verdict or verdict_for(code)
 
-    def saying(self, message: str) -> KmsError:
+    def saying(self, message: str) -> Self:
         """The same error with another message."""
-        return KmsError(
+        return type(self)(
             self.code, message, request_id=self.request_id, hint=self.hint, verdict=self.verdict
         )
 

@@ -225,3 +225,4 @@ def test_saying_changes_the_message_alone() -> None:
     assert (other.message, error.message) == ("new", "old")
     assert (other.code, other.request_id, other.hint) == ("X.Y", "r-1", "h")
     assert other.verdict is error.verdict
+    assert type(other) is ServiceError

@@ -24,6 +24,7 @@ import orjson
 from batchkms._version import __version__
 from batchkms.errors import VERDICTS, ProtocolError, ServiceError
 from batchkms.kms.credentials import CredentialSource, find_credentials
+from batchkms.kms.scrub import scrub
 from batchkms.kms.signing import RequestSigner
 from batchkms.kms.transport import AiohttpTransport, Answer, Endpoint, Transport, parse_endpoint
 from batchkms.kms.wire import (
@@ -128,7 +129,11 @@ class KmsClient:
         parameters = {"KeyId": key_id, "Plaintext": b64encode(plaintext).decode()}
         if encryption_context is not None:
             parameters["EncryptionContext"] = encryption_context
-        answer = await self.call("Encrypt", parameters)
+        try:
+            answer = await self.call("Encrypt", parameters)
+        except ServiceError as error:
+            # The service may quote what it refuses, and this message may be logged anywhere.
+            raise error.saying(scrub(error.message, plaintext)) from None
         request_id = answer["RequestId"]
         blob = answer.get("CiphertextBlob")
         if not isinstance(blob, str) or not _BLOB.fullmatch(blob):

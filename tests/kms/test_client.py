@@ -1,0 +1,361 @@
+"""The client: what is on the wire, what is made of every answer, and what is never told."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from base64 import b64encode
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchkms import __version__
+from batchkms.errors import ConfigError, KmsError, ProtocolError, ServiceError
+from batchkms.kms.client import Decrypted, Encrypted, KmsClient, parse_answer
+from batchkms.kms.credentials import Credentials, StaticCredentials
+from batchkms.kms.transport import Answer
+from tests.kms.servers import answering, http
+from tests.kms.test_signing import official_authorization
+
+KEY_ID = "23e80852-1e38-11e9-b129-5cb9019b4b01"
+BLOB = "g2F8eQk44Q==-k-fKVP3WIlGpg8m9LMW4jEkQ==-k-o1O+7H9HFAzWbCkf"
+NOW = 1551113065.9
+
+
+class Replay:
+    """A transport that gives one answer and keeps what was sent."""
+
+    def __init__(self, body: Any, *, status: int = 200) -> None:
+        self._answer = Answer(status, body if isinstance(body, bytes) else orjson.dumps(body))
+        self.sent: list[tuple[dict[str, str], bytes]] = []
+        self.closed = False
+
+    async def post(self, headers: dict[str, str], body: bytes) -> Answer:
+        self.sent.append((headers, body))
+        return self._answer
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def client_on(transport: Replay, *, token: str | None = None) -> KmsClient:
+    return KmsClient(
+        region="ap-guangzhou",
+        credentials=StaticCredentials(Credentials("AKIDEXAMPLE", "the-secret-key", token)),
+        transport=transport,
+        wall_clock=lambda: NOW,
+    )
+
+
+def response(**fields: Any) -> dict[str, Any]:
+    return {"Response": {"RequestId": "r-1", **fields}}
+
+
+def encrypted(**changes: Any) -> dict[str, Any]:
+    return response(**{"CiphertextBlob": BLOB, "KeyId": KEY_ID, **changes})
+
+
+# -- On the wire -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", [None, "the-token"])
+async def test_encrypt_on_the_wire(token: str | None) -> None:
+    async with (
+        answering(http(orjson.dumps(encrypted()))) as (port, seen),
+        KmsClient(
+            region="ap-guangzhou",
+            endpoint=f"http://127.0.0.1:{port}",
+            credentials=StaticCredentials(Credentials("AKIDEXAMPLE", "the-secret-key", token)),
+            wall_clock=lambda: NOW,
+        ) as kms,
+    ):
+        answer = await kms.encrypt(KEY_ID, b"test plain text", encryption_context='{"a":"b"}')
+    assert answer == Encrypted(BLOB, KEY_ID, "r-1")
+    body = (
+        b'{"KeyId":"' + KEY_ID.encode() + b'","Plaintext":"dGVzdCBwbGFpbiB0ZXh0",'
+        b'"EncryptionContext":"{\\"a\\":\\"b\\"}"}'
+    )
+    assert seen.bodies == [body]
+    head = dict(line.split(": ", 1) for line in seen.heads[0][1:])
+    authorization = official_authorization(
+        secret_id="AKIDEXAMPLE",
+        secret_key="the-secret-key",
+        timestamp_s=1551113065,
+        host=f"127.0.0.1:{port}",
+        body=body,
+    )
+    expected = {
+        "Host": f"127.0.0.1:{port}",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "User-Agent": f"batchkms/{__version__}",
+        "X-TC-Action": "Encrypt",
+        "X-TC-Version": "2019-01-18",
+        "X-TC-Region": "ap-guangzhou",
+        "X-TC-Timestamp": "1551113065",
+        "X-TC-Language": "en-US",
+        "Authorization": authorization,
+    }
+    assert head == (expected if token is None else expected | {"X-TC-Token": token})
+    assert seen.heads[0][0] == "POST / HTTP/1.1"
+
+
+@given(plaintext=st.binary(max_size=4096))
+async def test_any_plaintext_goes_as_base64_and_no_context_goes_not_at_all(
+    plaintext: bytes,
+) -> None:
+    transport = Replay(encrypted())
+    await client_on(transport).encrypt(KEY_ID, plaintext)
+    body = orjson.loads(transport.sent[0][1])
+    assert body == {"KeyId": KEY_ID, "Plaintext": b64encode(plaintext).decode()}
+
+
+async def test_a_context_is_sent_as_the_very_string_that_was_given() -> None:
+    transport = Replay(encrypted())
+    context = '{ "b" : "ü\\u00e9", "a":"1" }'
+    await client_on(transport).encrypt(KEY_ID, b"x", encryption_context=context)
+    assert orjson.loads(transport.sent[0][1])["EncryptionContext"] == context
+
+
+@pytest.mark.parametrize(
+    ("answer", "plaintext"), [("", b""), ("cGxhaW4=", b"plain"), ("//79", b"\xff\xfe\xfd")]
+)
+async def test_decrypt(answer: str, plaintext: bytes) -> None:
+    transport = Replay(response(Plaintext=answer, KeyId=KEY_ID))
+    got = await client_on(transport).decrypt(BLOB, encryption_context="{}")
+    assert got == Decrypted(plaintext, KEY_ID, "r-1")
+    headers, body = transport.sent[0]
+    assert headers["X-TC-Action"] == "Decrypt"
+    assert orjson.loads(body) == {"CiphertextBlob": BLOB, "EncryptionContext": "{}"}
+
+
+async def test_describe_key_and_service_status() -> None:
+    transport = Replay(response(KeyMetadata={"KeyState": "Enabled"}))
+    assert await client_on(transport).describe_key(KEY_ID) == {"KeyState": "Enabled"}
+    assert orjson.loads(transport.sent[0][1]) == {"KeyId": KEY_ID}
+    transport = Replay(response(QpsLimit=300))
+    assert (await client_on(transport).get_service_status())["QpsLimit"] == 300
+    assert transport.sent[0][1] == b"{}"
+    with pytest.raises(ProtocolError, match="no KeyMetadata"):
+        await client_on(transport).describe_key(KEY_ID)
+
+
+async def test_leaving_the_client_closes_its_transport() -> None:
+    transport = Replay(encrypted())
+    async with client_on(transport):
+        assert not transport.closed
+    assert transport.closed
+
+
+def test_a_plain_http_endpoint_elsewhere_is_refused() -> None:
+    with pytest.raises(ConfigError, match="plain HTTP"):
+        KmsClient(
+            region="r",
+            endpoint="http://kms.example",
+            credentials=StaticCredentials(Credentials("i", "k")),
+        )
+
+
+# -- Answers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"KeyId": KEY_ID, "CiphertextBlob": None}, "MissingCiphertext"),
+        ({"KeyId": KEY_ID, "CiphertextBlob": ""}, "MissingCiphertext"),
+        ({"KeyId": KEY_ID, "CiphertextBlob": 5}, "MissingCiphertext"),
+        ({"KeyId": KEY_ID, "CiphertextBlob": "two\nlines"}, "MissingCiphertext"),
+        ({"KeyId": KEY_ID, "CiphertextBlob": BLOB + "\n"}, "MissingCiphertext"),
+        ({"KeyId": KEY_ID}, "MissingCiphertext"),
+        ({"CiphertextBlob": BLOB}, "WrongKeyId"),
+        ({"CiphertextBlob": BLOB, "KeyId": None}, "WrongKeyId"),
+        ({"CiphertextBlob": BLOB, "KeyId": [KEY_ID]}, "WrongKeyId"),
+        ({"CiphertextBlob": BLOB, "KeyId": KEY_ID[:-1] + "2"}, "WrongKeyId"),
+    ],
+)
+async def test_an_answer_to_encrypt_that_must_not_be_kept(
+    fields: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        await client_on(Replay(response(**fields))).encrypt(KEY_ID, b"secret")
+    assert (caught.value.code, caught.value.request_id) == (code, "r-1")
+
+
+async def test_a_key_id_in_another_case_is_the_same_key() -> None:
+    answer = await client_on(Replay(encrypted(KeyId=KEY_ID.upper()))).encrypt(KEY_ID, b"x")
+    assert answer.key_id == KEY_ID.upper()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"Plaintext": "cGxhaW4="},
+        {"KeyId": KEY_ID},
+        {"KeyId": KEY_ID, "Plaintext": None},
+        {"KeyId": KEY_ID, "Plaintext": "cGxhaW4"},
+        {"KeyId": KEY_ID, "Plaintext": "cGxhaW4=\n"},
+        {"KeyId": KEY_ID, "Plaintext": "ä"},
+    ],
+)
+async def test_an_answer_to_decrypt_that_is_none(fields: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        await client_on(Replay(response(**fields))).decrypt(BLOB)
+    assert caught.value.code == "InvalidAnswer"
+    assert "cGxhaW4" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "NotJson"),
+        (b"<html>", "NotJson"),
+        (b'{"Response":{"RequestId":"r-1"}', "NotJson"),
+        (b"\xff\xfe", "NotJson"),
+        (b'{"Response":{"RequestId":"r-1","n":NaN}}', "NotJson"),
+        (b"null", "NoResponse"),
+        (b"[]", "NoResponse"),
+        (b"{}", "NoResponse"),
+        (b'{"Response":null}', "NoResponse"),
+        (b'{"Response":[]}', "NoResponse"),
+        (b'{"Response":{}}', "InvalidRequestId"),
+        (b'{"Response":{"RequestId":null}}', "InvalidRequestId"),
+        (b'{"Response":{"RequestId":""}}', "InvalidRequestId"),
+        (b'{"Response":{"RequestId":5}}', "InvalidRequestId"),
+        (b'{"Response":{"RequestId":"two\\nlines"}}', "InvalidRequestId"),
+        (b'{"Response":{"RequestId":"' + b"x" * 129 + b'"}}', "InvalidRequestId"),
+        (b'{"Response":{"Error":{"Code":"InternalError"}}}', "InvalidRequestId"),
+        (b'{"Response":{"RequestId":"r-1","Error":{}}}', "InvalidAnswer"),
+        (b'{"Response":{"RequestId":"r-1","Error":"x"}}', "InvalidAnswer"),
+        (b'{"Response":{"RequestId":"r-1","Error":{"Code":""}}}', "InvalidAnswer"),
+        (b'{"Response":{"RequestId":"r-1","Error":{"Code":5}}}', "InvalidAnswer"),
+    ],
+)
+def test_what_is_no_valid_answer(body: bytes, code: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse_answer(Answer(200, body))
+    assert caught.value.code == code
+    # With another status than 200, the status is the better reason, unless there was an Error.
+    with pytest.raises(KmsError) as caught_too:
+        parse_answer(Answer(502, body))
+    assert caught_too.value.code == ("Http502" if code != "InvalidAnswer" else code)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 500, 503])
+def test_an_error_of_the_service_is_believed_with_any_status(status: int) -> None:
+    body = {"Error": {"Code": "AuthFailure.SignatureExpire", "Message": "The signature is expired"}}
+    with pytest.raises(ServiceError) as caught:
+        parse_answer(Answer(status, orjson.dumps(response(**body))))
+    assert caught.value.code == "AuthFailure.SignatureExpire"
+    assert caught.value.message == "The signature is expired"
+    assert caught.value.request_id == "r-1"
+
+
+@pytest.mark.parametrize(
+    ("message", "said"), [(None, ""), (5, "5"), ("m", "m")], ids=["none", "number", "text"]
+)
+def test_the_message_of_an_error(message: Any, said: str) -> None:
+    body = orjson.dumps(response(Error={"Code": "X", "Message": message}))
+    with pytest.raises(ServiceError) as caught:
+        parse_answer(Answer(200, body))
+    assert caught.value.message == said
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retryable"),
+    [
+        (204, "HttpStatus", False),
+        (301, "Redirect", False),
+        (307, "Redirect", False),
+        (400, "HttpStatus", False),
+        (403, "HttpStatus", False),
+        (404, "HttpStatus", False),
+        (407, "HttpStatus", False),
+        (429, "Http429", True),
+        (500, "Http500", True),
+        (502, "Http502", True),
+        (503, "Http503", True),
+        (504, "Http504", True),
+        (520, "Http5xx", True),
+        (599, "Http5xx", True),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"Response":{"RequestId":"r-1"}}'])
+def test_http_statuses(status: int, code: str, retryable: bool, body: bytes) -> None:
+    with pytest.raises(KmsError) as caught:
+        parse_answer(Answer(status, body))
+    assert (caught.value.code, caught.value.verdict.retryable) == (code, retryable)
+    assert str(status) in caught.value.message
+
+
+@given(
+    document=st.recursive(
+        st.none() | st.booleans() | st.text() | st.integers(0, 9),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.sampled_from(["Response", "Error", "RequestId", "Code"]), inner)
+        ),
+    ),
+    status=st.sampled_from([200, 500]),
+)
+def test_any_json_is_a_response_or_a_kms_error(document: Any, status: int) -> None:
+    try:
+        body = orjson.dumps(document)
+    except TypeError:
+        return  # a lone surrogate, which JSON over the wire cannot hold
+    try:
+        answer = parse_answer(Answer(status, body))
+    except KmsError as error:
+        assert error.code
+    else:
+        assert isinstance(answer["RequestId"], str) and answer["RequestId"]
+
+
+# -- What is never told ----------------------------------------------------------------------
+
+PLAINTEXT = b"correct horse battery staple"
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        PLAINTEXT.decode(),
+        b64encode(PLAINTEXT).decode(),
+        PLAINTEXT.hex(),
+        f"the value {b64encode(PLAINTEXT).decode()} is not valid",
+    ],
+)
+async def test_an_echoed_plaintext_is_in_no_error(echoed: str) -> None:
+    transport = Replay(response(Error={"Code": "InvalidParameter", "Message": f"bad: {echoed}"}))
+    with pytest.raises(ServiceError) as caught:
+        await client_on(transport, token="the-token").encrypt(KEY_ID, PLAINTEXT)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    for secret in (PLAINTEXT.decode(), b64encode(PLAINTEXT).decode(), PLAINTEXT.hex()):
+        assert secret not in shown
+    assert (caught.value.code, caught.value.request_id) == ("InvalidParameter", "r-1")
+    assert "the-secret-key" not in shown and "the-token" not in shown
+
+
+def test_reprs_show_no_plaintext_and_no_secret() -> None:
+    shown = repr(Decrypted(PLAINTEXT, KEY_ID, "r-1"))
+    assert "horse" not in shown and "28 bytes" in shown
+    assert "the-secret-key" not in repr(client_on(Replay({}), token="the-token"))
+
+
+def test_the_payload_hash_is_of_the_bytes_that_are_sent() -> None:
+    body = orjson.dumps({"KeyId": KEY_ID})
+    client = client_on(Replay(response()))
+    signed = client._signer.authorization(
+        "AKIDEXAMPLE", "the-secret-key", int(NOW), hashlib.sha256(body).hexdigest()
+    )
+    assert signed == official_authorization(
+        secret_id="AKIDEXAMPLE",
+        secret_key="the-secret-key",
+        timestamp_s=int(NOW),
+        host="kms.tencentcloudapi.com",
+        body=body,
+    )
