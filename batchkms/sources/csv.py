@@ -11,7 +11,7 @@ from batchkms.sources.base import Fields
 from batchkms.sources.header import Columns
 from batchkms.sources.lines import LineSplitter, Piece
 from batchkms.sources.passed import is_result_row, passed_on
-from batchkms.sources.quotes import QuoteScanner, split_cells
+from batchkms.sources.quotes import QuoteScanner, is_plainly_quoted, split_cells
 from batchkms.sources.reading import BATCH_ROWS, Rows
 from batchkms.sources.rows import RowMapper
 
@@ -71,7 +71,7 @@ class CsvReader:
                     yield from self._line_ended()
                 continue
             for text in part:
-                if self._row_line or b'"' in text:
+                if self._row_line or (b'"' in text and not is_plainly_quoted(text.rstrip(b"\r"))):
                     self._begin_row()
                     self._hold(text)
                     yield from self._line_ended()
@@ -191,6 +191,8 @@ def _batched(rows: Iterator[Record | Result]) -> Iterator[Rows]:
 def _cells(text: bytes) -> list[str]:
     if b'"' not in text:
         return text.decode().split(",")
+    if is_plainly_quoted(text):
+        return text[1:-1].decode().split('","')
     return [cell.decode() for cell in split_cells(text)]
 
 

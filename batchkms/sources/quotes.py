@@ -78,6 +78,18 @@ class QuoteScanner:
 _AFTER_QUOTE = {_QUOTE: _At.QUOTED, _COMMA: _At.CELL_START, _CR: _At.END}
 
 
+def is_plainly_quoted(line: bytes) -> bool:
+    """Whether a line is a row of quoted cells only, none of which holds a quote.
+
+    Many programs quote every cell: such a row needs no scanner.
+    """
+    if len(line) < 2 or not line.startswith(b'"') or not line.endswith(b'"'):
+        return False
+    # The separators that are counted share no quote, so that any other quote makes one too many.
+    inner = line[1:-1]
+    return inner.count(b'"') == 2 * inner.count(b'","')
+
+
 def split_cells(row: bytes) -> list[bytes]:
     """The cells of a complete and well-formed row, without its line end."""
     cells: list[bytes] = []
