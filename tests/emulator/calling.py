@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -113,7 +114,8 @@ class Caller:
                 sent[name] = value
         async with self.session.post(
             self.emulator.endpoint + path,
-            data=body,
+            # aiohttp warns of large bytes, and not of a file of them.
+            data=io.BytesIO(body),
             headers=sent,
             skip_auto_headers=["Content-Type"],
         ) as answer:

@@ -1,0 +1,158 @@
+"""The quota: a strict sliding second, on a clock of the tests' own, and the figures about it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchkms.emulator import Emulator
+from batchkms.emulator.quota import Peak, SlidingWindow
+from tests.emulator.calling import Caller, Clock, b64, calling
+
+# Steps of an eighth of a second are exact in binary, so that "one second later" is exactly that.
+ARRIVALS = st.lists(st.integers(0, 12), max_size=60).map(
+    lambda steps: [sum(steps[: i + 1]) / 8 for i in range(len(steps))]
+)
+
+
+@asynccontextmanager
+async def limited(tmp_path: Path, rate_limit: int | None, **options: Any) -> AsyncIterator[Caller]:
+    clock = Clock()
+    emulator = Emulator(
+        data_dir=tmp_path / "data", rate_limit=rate_limit, clock=clock, ticks=clock, **options
+    )
+    async with emulator, calling(emulator, clock) as caller:
+        yield caller
+
+
+async def encrypt_code(caller: Caller) -> str:
+    key_id = caller.emulator.demo_key_id
+    return await caller.code("Encrypt", {"KeyId": key_id, "Plaintext": b64(b"secret")})
+
+
+@given(st.integers(1, 5), ARRIVALS)
+def test_a_call_is_let_through_exactly_if_fewer_than_the_limit_were(
+    limit: int, arrivals_s: list[float]
+) -> None:
+    window = SlidingWindow(limit)
+    let_through: list[float] = []
+    for now_s in arrivals_s:
+        recent = sum(now_s - 1 < time_s <= now_s for time_s in let_through)
+        assert (window.refusal(now_s) == 0) is (recent < limit)
+        if recent < limit:
+            let_through.append(now_s)
+
+
+@given(ARRIVALS)
+def test_the_peak_is_the_most_in_any_sliding_second(arrivals_s: list[float]) -> None:
+    peak = Peak()
+    for now_s in arrivals_s:
+        peak.add(now_s)
+    most = (sum(end - 1 < time_s <= end for time_s in arrivals_s) for end in arrivals_s)
+    assert peak.most == max(most, default=0)
+
+
+def test_refused_calls_are_counted_for_a_second_and_delay_nothing() -> None:
+    window = SlidingWindow(2)
+    assert [window.refusal(at) for at in (0.0, 0.5, 0.6, 0.7)] == [0, 0, 3, 4]
+    assert window.refusal(1.0) == 0
+    assert window.refusal(1.25) == 5
+    assert window.refusal(1.5) == 0
+    # The refusals of 0.6 and 0.7 are forgotten by now, that of 1.25 is not.
+    assert window.refusal(1.75) == 4
+
+
+def test_a_quota_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        SlidingWindow(0)
+
+
+async def test_a_call_too_many_is_told_the_count_and_the_limit(tmp_path: Path) -> None:
+    async with limited(tmp_path, 5) as caller:
+        assert [await encrypt_code(caller) for _ in range(5)] == ["ok"] * 5
+        for count in (6, 7):
+            assert await caller.error("Encrypt", {"KeyId": "", "Plaintext": ""}) == (
+                "RequestLimitExceeded",
+                f"Your current request times equals to `{count}` in a second, which exceeds the "
+                "frequency limit `5` for a second. Please reduce the frequency of calls.",
+            )
+        caller.clock.now_s += 1
+        assert await encrypt_code(caller) == "ok"
+
+
+async def test_encrypt_and_decrypt_share_a_quota_and_others_have_their_own(tmp_path: Path) -> None:
+    async with limited(tmp_path, 2) as caller:
+        blob = await caller.encrypt(b"secret")
+        assert await caller.code("Decrypt", {"CiphertextBlob": blob}) == "ok"
+        assert await encrypt_code(caller) == "RequestLimitExceeded"
+        assert await caller.code("Decrypt", {"CiphertextBlob": blob}) == "RequestLimitExceeded"
+        codes = [await caller.code("GetServiceStatus") for _ in range(101)]
+        assert codes == ["ok"] * 100 + ["RequestLimitExceeded"]
+        assert await caller.code("ListKeys") == "ok"
+
+
+async def test_a_call_that_is_not_authenticated_uses_up_no_quota(tmp_path: Path) -> None:
+    async with limited(tmp_path, 1) as caller:
+        for _ in range(3):
+            code = await caller.code("Encrypt", {}, secret_key="another")
+            assert code == "AuthFailure.SignatureFailure"
+        assert await encrypt_code(caller) == "ok"
+
+
+async def test_without_a_limit_nothing_is_refused(tmp_path: Path) -> None:
+    async with limited(tmp_path, None) as caller:
+        codes = {await caller.code("GetServiceStatus") for _ in range(150)}
+        assert codes == {"ok"}
+        assert (await caller.call("GetServiceStatus"))["QpsLimit"] == 30_000
+
+
+async def test_the_figures_tell_calls_errors_and_the_peak(tmp_path: Path) -> None:
+    async with limited(tmp_path, 3) as caller:
+        for _ in range(4):
+            await encrypt_code(caller)
+        caller.clock.now_s += 1
+        await caller.code("Encrypt", {"KeyId": "none", "Plaintext": b64(b"a")})
+        await caller.code("Encrypt", secret_key="another")
+        await caller.code("GuessKey")
+        assert await caller.stats("Encrypt") == {
+            "calls": 6,
+            "ok": 3,
+            "errors": {
+                "RequestLimitExceeded": 1,
+                "InvalidParameterValue.InvalidKeyId": 1,
+                "AuthFailure.SignatureFailure": 1,
+            },
+            "throttled": 1,
+            "peak_per_second": 3,
+        }
+        assert (await caller.stats("Decrypt"))["calls"] == 0
+        assert "GuessKey" not in caller.emulator.stats.as_json()["actions"]
+
+
+async def test_the_hook_fails_calls_that_were_let_through(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def fail(action: str) -> str | None:
+        asked.append(action)
+        return "InternalError" if len(asked) == 2 else None
+
+    async with limited(tmp_path, 3, fail=fail) as caller:
+        codes = [await encrypt_code(caller) for _ in range(4)]
+        assert codes == ["ok", "InternalError", "ok", "RequestLimitExceeded"]
+        assert await caller.code("Encrypt", secret_key="another") != "ok"
+        assert asked == ["Encrypt"] * 3
+        assert (await caller.stats("Encrypt"))["peak_per_second"] == 3
+
+
+async def test_a_hook_may_name_any_code(tmp_path: Path) -> None:
+    async with limited(tmp_path, None, fail=lambda action: "LimitExceeded") as caller:
+        assert await caller.error("ListKeys") == (
+            "LimitExceeded",
+            "The call failed with LimitExceeded.",
+        )
