@@ -116,6 +116,11 @@ def _ready_line(server: Emulator) -> str:
 
 def _write_private(path: Path, line: str) -> None:
     """Writes a line to a file that only its owner can read, whole or not at all."""
+    if path.exists() and not path.is_file():
+        # What is renamed over a device or a pipe would take its place.
+        raise ConfigError(
+            f"the ready file {path} is no plain file", hint="name a file that may be replaced"
+        )
     temporary = None
     try:
         # mkstemp gives mode 0600.

@@ -14,10 +14,17 @@ _HINT = "name another directory with --data-dir"
 def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """`batchkms/emulator` in the user's data directory (XDG Base Directory Specification).
 
-    A relative `XDG_DATA_HOME` is ignored, as the specification asks.
+    A relative `XDG_DATA_HOME` is ignored, as the specification asks. Raises ConfigError where
+    there is no home directory either.
     """
-    home = environ.get("XDG_DATA_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "share"
+    given = environ.get("XDG_DATA_HOME", "")
+    try:
+        base = Path(given) if os.path.isabs(given) else Path.home() / ".local" / "share"
+    except RuntimeError:
+        raise ConfigError(
+            "there is no home directory to keep the emulator's keys in",
+            hint="name a directory with --data-dir",
+        ) from None
     return base / "batchkms" / "emulator"
 
 

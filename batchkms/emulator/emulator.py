@@ -6,6 +6,7 @@ import asyncio
 import errno
 import ipaddress
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -15,12 +16,12 @@ from typing import Self
 
 from batchkms.emulator.actions import Office
 from batchkms.emulator.auth import Verifier
-from batchkms.emulator.datadir import default_data_dir
+from batchkms.emulator.datadir import default_data_dir, unusable
 from batchkms.emulator.front import http_server
 from batchkms.emulator.gateway import FailHook, Gateway
 from batchkms.emulator.keyring import KeyRing
 from batchkms.emulator.stats import Stats
-from batchkms.emulator.store import AliasTaken, KeyState
+from batchkms.emulator.store import AliasTaken, KeyState, TooManyKeys
 from batchkms.errors import ConfigError
 
 DEMO_ALIAS = "batchkms-demo"
@@ -31,6 +32,7 @@ KEY_LIMIT = 200
 
 _BACKLOG = 1024
 _CLOSE_TIMEOUT_S = 2.0
+_NOT_STARTED = "the emulator has not been started"
 
 
 class Emulator:
@@ -77,7 +79,8 @@ class Emulator:
         self._clock = clock
         self._ticks = ticks
         self._fail = fail
-        self._keys = KeyRing(region=self.region, clock=clock, key_limit=key_limit)
+        self._key_limit = key_limit
+        self._keys: KeyRing | None = None
         self._gateway: Gateway | None = None
         self._exit = AsyncExitStack()
 
@@ -86,12 +89,17 @@ class Emulator:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._keys.aclose)
-            account = await self._keys.open(self.data_dir)
+            keys = KeyRing(region=self.region, clock=self._clock, key_limit=self._key_limit)
+            stack.push_async_callback(keys.aclose)
+            try:
+                account = await keys.open(self.data_dir)
+                self.demo_key_id = await _demo_key(keys)
+            except sqlite3.Error as error:  # A full disk, or a damage that shows only now.
+                raise unusable(self.data_dir, str(error)) from None
             self.secret_id, self.secret_key = account.secret_id, account.secret_key
-            self.demo_key_id = await self._demo_key()
+            self._keys = keys
             self._gateway = Gateway(
-                office=Office(keys=self._keys, rate_limit=self._rate_limit),
+                office=Office(keys=keys, rate_limit=self._rate_limit),
                 verifier=Verifier(
                     secret_id=account.secret_id, secret_key=account.secret_key, clock=self._clock
                 ),
@@ -114,26 +122,14 @@ class Emulator:
     def stats(self) -> Stats:
         """What was called so far, as `GET /_emulator/stats` tells it."""
         if self._gateway is None:
-            raise RuntimeError("the emulator has not been started")
+            raise RuntimeError(_NOT_STARTED)
         return self._gateway.stats
 
     async def set_key_state(self, key_id: str, state: KeyState) -> None:
         """Moves a key to another state, for tests of what its users do then. Raises KeyError."""
+        if self._keys is None:
+            raise RuntimeError(_NOT_STARTED)
         await self._keys.set_state(key_id, state)
-
-    async def _demo_key(self) -> str:
-        """The key for first steps: made once per store and region, then kept."""
-        key = await self._keys.find_by_alias(DEMO_ALIAS)
-        if key is None:
-            try:
-                key = await self._keys.create(
-                    alias=DEMO_ALIAS, description="Made by the batchkms emulator for first steps"
-                )
-            except AliasTaken:  # Another process has made it just now.
-                key = await self._keys.find_by_alias(DEMO_ALIAS)
-        if key is None:
-            raise RuntimeError("the demo key is in the store and cannot be found")
-        return key.key_id
 
     async def _listen(self, stack: AsyncExitStack, gateway: Gateway) -> None:
         front = http_server(gateway)
@@ -163,6 +159,26 @@ class Emulator:
             )
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         return ConfigError(f"cannot listen on {where}: {reason}", hint="choose another port")
+
+
+async def _demo_key(keys: KeyRing) -> str:
+    """The id of the key for first steps: made once per store and region, then kept."""
+    key = await keys.find_by_alias(DEMO_ALIAS)
+    if key is None:
+        try:
+            key = await keys.create(
+                alias=DEMO_ALIAS, description="Made by the batchkms emulator for first steps"
+            )
+        except AliasTaken:  # Another process has made it just now.
+            key = await keys.find_by_alias(DEMO_ALIAS)
+        except TooManyKeys:
+            raise ConfigError(
+                f"region {keys.region} has no demo key and no room for one more key",
+                hint="name another directory with --data-dir",
+            ) from None
+    if key is None:
+        raise RuntimeError("the demo key is in the store and cannot be found")
+    return key.key_id
 
 
 def _loopback(host: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -27,6 +28,7 @@ _APPLICATION_ID = 0x624B4D53
 """Marks the file as ours; "bKMS" in ASCII."""
 
 _BUSY_TIMEOUT_S = 5.0
+_BUSY_PAUSE_S = 0.01
 
 _SCHEMA = (
     "CREATE TABLE account (secret_id TEXT PRIMARY KEY, secret_key TEXT NOT NULL) STRICT",
@@ -178,11 +180,9 @@ class Store:
 
     def _prepare(self, data_dir: Path) -> None:
         try:
-            # NOTE: the lock comes first: two processes that switch a new file to WAL at the
-            # same time would fail with "database is locked" at once, without the timeout.
             with self._writing():
                 self._check_or_make_schema(data_dir)
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._switch_to_wal()
             self._db.execute("PRAGMA synchronous = FULL")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
@@ -193,6 +193,20 @@ class Store:
             ) from None
         except sqlite3.Error as error:
             raise unusable(data_dir, f"{FILE_NAME} is damaged or no store: {error}") from None
+
+    def _switch_to_wal(self) -> None:
+        # NOTE: SQLite does not wait here, as it does elsewhere: of two processes that open a new
+        # store at the same time, one may be told at once that the database is locked.
+        deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_BUSY_PAUSE_S)
+            else:
+                return
 
     def _check_or_make_schema(self, data_dir: Path) -> None:
         application = self._db.execute("PRAGMA application_id").fetchone()[0]

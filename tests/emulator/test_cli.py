@@ -104,3 +104,12 @@ def test_a_ready_file_that_cannot_be_written(tmp_path: Path) -> None:
     code, stderr = refused("--data-dir", str(tmp_path / "data"), "--ready-file", ready)
     assert code == 2
     assert stderr[0].startswith(f"batchkms: error: the ready file {ready} cannot be written")
+
+
+def test_a_ready_file_is_never_put_in_the_place_of_something_else(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code, stderr = refused("--data-dir", str(tmp_path / "data"), "--ready-file", str(pipe))
+    assert code == 2
+    assert stderr[0] == f"batchkms: error: the ready file {pipe} is no plain file"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

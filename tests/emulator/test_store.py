@@ -203,6 +203,37 @@ async def test_a_store_that_is_locked_is_told_so(
         db.close()
 
 
+async def test_a_damage_that_shows_late_is_told_without_a_traceback(tmp_path: Path) -> None:
+    async with Emulator(data_dir=tmp_path):
+        pass
+    db = sqlite3.connect(tmp_path / FILE_NAME)
+    db.execute("DROP TABLE keys")
+    db.close()
+    assert "no such table: keys" in str(await refusal(tmp_path))
+
+
+async def test_a_region_without_room_for_a_demo_key(tmp_path: Path) -> None:
+    clock = Clock()
+    emulator = Emulator(data_dir=tmp_path, clock=clock, key_limit=2)
+    async with emulator, calling(emulator, clock) as caller:
+        await caller.call("CreateKey", {"Alias": "orders"})
+    db = sqlite3.connect(tmp_path / FILE_NAME)
+    with db:
+        db.execute("UPDATE keys SET alias = 'renamed' WHERE alias = 'batchkms-demo'")
+    db.close()
+    with pytest.raises(ConfigError, match="no room for one more key"):
+        async with Emulator(data_dir=tmp_path, key_limit=2):
+            pass
+
+
+async def test_an_emulator_can_be_started_again(tmp_path: Path) -> None:
+    emulator = Emulator(data_dir=tmp_path)
+    async with emulator:
+        first = emulator.demo_key_id
+    async with emulator:
+        assert emulator.demo_key_id == first
+
+
 async def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     assert "cannot be used" in str(await refusal(tmp_path / "data"))
