@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchkms.emulator.ciphertext import (
@@ -32,6 +32,7 @@ def test_the_lengths_are_those_of_public_samples(plaintext_bytes: int, chars: in
     assert len(CIPHER.encrypt(bytes(plaintext_bytes), "")) == chars
 
 
+@settings(deadline=None)
 @given(PLAINTEXTS, CONTEXTS)
 @example(bytes(4096), "")
 def test_a_blob_has_three_parts_and_decrypts(plaintext: bytes, context: str) -> None:
@@ -58,6 +59,7 @@ def test_each_encryption_gives_another_blob() -> None:
     assert len({CIPHER.encrypt(b"the same", "") for _ in range(100)}) == 100
 
 
+@settings(deadline=None)
 @given(st.data(), st.binary(min_size=1, max_size=80), CONTEXTS)
 def test_no_byte_of_a_blob_can_be_changed(
     data: st.DataObject, plaintext: bytes, context: str
@@ -69,6 +71,7 @@ def test_no_byte_of_a_blob_can_be_changed(
         decrypt(blob[:place] + other + blob[place + 1 :], context)
 
 
+@settings(deadline=None)
 @given(st.data(), st.binary(min_size=1, max_size=80))
 def test_no_part_of_a_blob_can_be_cut_off_or_added(data: st.DataObject, plaintext: bytes) -> None:
     blob = CIPHER.encrypt(plaintext, "")
@@ -78,6 +81,7 @@ def test_no_part_of_a_blob_can_be_cut_off_or_added(data: st.DataObject, plaintex
             decrypt(changed)
 
 
+@settings(deadline=None)
 @given(CONTEXTS, CONTEXTS)
 def test_a_context_is_compared_as_text(context: str, other: str) -> None:
     blob = CIPHER.encrypt(b"secret", context)
@@ -107,6 +111,7 @@ def test_a_blob_of_another_key_is_refused() -> None:
         decrypt("-k-".join((handle, fingerprint, payload)))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_only_canonical_base64_is_decoded(value: bytes) -> None:
     text = b64(value)

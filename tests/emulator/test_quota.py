@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkms.emulator import Emulator
@@ -36,6 +36,7 @@ async def encrypt_code(caller: Caller) -> str:
     return await caller.code("Encrypt", {"KeyId": key_id, "Plaintext": b64(b"secret")})
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5), ARRIVALS)
 def test_a_call_is_let_through_exactly_if_fewer_than_the_limit_were(
     limit: int, arrivals_s: list[float]
@@ -49,6 +50,7 @@ def test_a_call_is_let_through_exactly_if_fewer_than_the_limit_were(
             let_through.append(now_s)
 
 
+@settings(deadline=None)
 @given(ARRIVALS)
 def test_the_peak_is_the_most_in_any_sliding_second(arrivals_s: list[float]) -> None:
     peak = Peak()
