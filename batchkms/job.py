@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from batchkms.engine import EngineOptions, MaxFailures
 from batchkms.errors import ConfigError
@@ -93,13 +95,15 @@ class JobSpec:
         )
 
     def settings(self) -> dict[str, Any]:
-        """What a manifest keeps: every option as a JSON value. None of them is a secret."""
+        """What a manifest keeps: every option as a JSON value, the proxy without a password."""
         left_out = {"input", "output", "overwrite", "progress", "summary"}
         values = {
             option.field: getattr(self, option.field)
             for option in COMMON
             if option.field not in left_out
         }
+        if self.proxy is not None:
+            values["proxy"] = re.sub("//.*@", "//", self.proxy)
         cap = self.max_failures
         values["max_failures"] = cap.rows if cap.share is None else f"{cap.share:.6%}"
         return {name: value for name, value in values.items() if value is not None}
@@ -154,7 +158,7 @@ def _file_values(
         field = key.replace("-", "_")
         if field == "input":
             if not isinstance(raw, str) or not raw:
-                raise ConfigError(f"{config}: input takes a path")
+                raise ConfigError(f"{config}: input takes a path", hint='write: input = "FILE"')
             yield field, raw
         elif field in options:
             yield field, _parsed(options[field], raw, f"{config}: {key}")
@@ -223,8 +227,8 @@ def _check_service(values: dict[str, Any]) -> None:
             "without an account, add --emulator",
         )
     if values["region"] is None and values["endpoint"] is not None:
-        host = parse_endpoint(values["endpoint"]).host
-        if is_loopback(host.rpartition(":")[0] or host) or is_loopback(host):
+        host = urlsplit(parse_endpoint(values["endpoint"]).url).hostname
+        if host is not None and is_loopback(host):
             values["region"] = EMULATOR_REGION
     if values["region"] is None:
         raise ConfigError(

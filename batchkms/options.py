@@ -70,7 +70,7 @@ def whole(least: int, most: int) -> Parser:
         if isinstance(value, int) and not isinstance(value, bool):
             number = value
         elif isinstance(value, str) and re.fullmatch(r"[0-9]+(_[0-9]+)*", value):
-            number = int(value[:20])
+            number = int(value.replace("_", "").lstrip("0")[:20] or "0")
         else:
             raise BadValue(f"takes a whole number from {least:,} to {most:,}")
         if not least <= number <= most:

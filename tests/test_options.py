@@ -1,0 +1,224 @@
+"""Every option's values: what is taken, what is refused, and that none is a secret."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchkms.engine import MaxFailures
+from batchkms.job import JobSpec
+from batchkms.options import (
+    COMMON,
+    MAX_RATE,
+    BadValue,
+    duration,
+    max_failures,
+    percentage,
+    rate,
+    switch,
+    whole,
+)
+
+BY_NAME = {option.name: option for option in COMMON}
+
+GOOD: list[tuple[str, Any, Any]] = [
+    ("output", "-", "-"),
+    ("output", "out.jsonl", "out.jsonl"),
+    ("overwrite", True, True),
+    ("overwrite", "no", False),
+    ("format", "csv", "csv"),
+    ("output-format", "jsonl", "jsonl"),
+    ("id-field", "name", "name"),
+    ("plaintext-field", "secret", "secret"),
+    ("key-field", "cmk", "cmk"),
+    ("context-field", "ctx", "ctx"),
+    ("encoding", "base64", "base64"),
+    ("limit", "1_000", 1000),
+    ("ordered", "true", True),
+    ("key-id", "23e80852-1e38-11e9-b129-5cb9019b4b01", "23e80852-1e38-11e9-b129-5cb9019b4b01"),
+    ("region", "ap-guangzhou", "ap-guangzhou"),
+    ("endpoint", "https://kms.example", "https://kms.example"),
+    ("emulator", "1", True),
+    ("data-dir", "d", "d"),
+    ("profile", "p", "p"),
+    ("credentials", "c", "c"),
+    ("ca-file", "c.pem", "c.pem"),
+    ("proxy", "http://p:1", "http://p:1"),
+    ("rate", "auto", "auto"),
+    ("rate", "off", "off"),
+    ("rate", "30000", 30000),
+    ("reserve", "30%", 0.3),
+    ("concurrency", 1, 1),
+    ("queue-size", "1000000", 1_000_000),
+    ("max-attempts", "1", 1),
+    ("timeout", "500ms", 0.5),
+    ("connect-timeout", "3s", 3.0),
+    ("deadline", "2m", 120.0),
+    ("outage-budget", "1h", 3600.0),
+    ("max-failures", "5%", MaxFailures(share=0.05)),
+    ("fsync-interval", "1s", 1.0),
+    ("progress", "always", "always"),
+    ("summary", "json", "json"),
+    ("log-level", "debug", "debug"),
+    ("log-format", "json", "json"),
+]
+
+BAD: dict[str, list[Any]] = {
+    "text": ["", 5, None, True, ["a"]],
+    "switch": ["maybe", 1, 0, None, "tru"],
+    "format": ["xml", "", "CSV", 5, None, ["csv"]],
+    "number": [
+        "0",
+        "-1",
+        "1.5",
+        "1e3",
+        "",
+        " 5",
+        "5 ",
+        "٣",
+        True,
+        1.0,
+        None,
+        "1__0",
+        "_1",
+        "9" * 30,
+    ],
+    "duration": [
+        "",
+        "0s",
+        "-1s",
+        "5",
+        5,
+        "1 s",
+        "s",
+        "1d",
+        "1.s",
+        ".5s",
+        None,
+        True,
+        "1s1s",
+        "nan",
+    ],
+    "rate": ["0", "-5", "1.5", "fast", "", True, None, 0, "AUTO", "1/s", str(MAX_RATE + 1)],
+    "reserve": ["100%", "-1%", "", "%", "x", True, None, "1e1", "30%%"],
+    "max-failures": ["-1", "101%", "", "%", "x", None, True, 1.5, "5 %"],
+}
+KINDS = {"rate": "rate", "reserve": "reserve", "max-failures": "max-failures"}
+
+
+def kind_of(name: str) -> str:
+    option = BY_NAME[name]
+    if name in KINDS:
+        return KINDS[name]
+    if option.switch:
+        return "switch"
+    if option.metavar == "TIME":
+        return "duration"
+    if option.metavar == "N":
+        return "number"
+    closed = "|" in option.metavar or name == "log-level"
+    return "format" if closed else "text"
+
+
+def test_every_option_has_a_good_value_here() -> None:
+    assert {name for name, _, _ in GOOD} == set(BY_NAME)
+
+
+@pytest.mark.parametrize(("name", "raw", "value"), GOOD)
+def test_good_values(name: str, raw: Any, value: Any) -> None:
+    parsed = BY_NAME[name].parse(raw)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"), [(name, raw) for name in BY_NAME for raw in BAD[kind_of(name)]]
+)
+def test_bad_values(name: str, raw: Any) -> None:
+    with pytest.raises(BadValue) as caught:
+        BY_NAME[name].parse(raw)
+    assert re.match(r"takes|is either", str(caught.value)), "it says what to write"
+
+
+@pytest.mark.parametrize("option", COMMON, ids=lambda option: option.name)
+def test_the_default_is_a_value_that_could_be_given(option: Any) -> None:
+    if option.default is None or option.default == MaxFailures():
+        return
+    written = f"{option.default:g}s" if option.metavar == "TIME" else option.default
+    assert option.parse(written) == option.default
+
+
+@given(
+    number=st.integers(1, 10**8),
+    unit=st.sampled_from([("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)]),
+)
+def test_durations(number: int, unit: tuple[str, float]) -> None:
+    name, factor = unit
+    assert duration(f"{number}{name}") == pytest.approx(number * factor)
+    assert duration(f"0.5{name}") == pytest.approx(0.5 * factor)
+
+
+@given(st.integers(1, MAX_RATE))
+def test_rates(number: int) -> None:
+    assert rate(str(number)) == rate(number) == number
+
+
+@given(st.floats(0, 99.9))
+def test_percentages(share: float) -> None:
+    assert percentage(f"{share:.4f}%") == pytest.approx(share / 100, abs=1e-6)
+    assert percentage(f"{share:.4f}") == percentage(f"{share:.4f}%")
+    assert max_failures(f"{share:.4f}%").share == pytest.approx(share / 100, abs=1e-6)
+
+
+@given(st.text(max_size=40) | st.integers() | st.floats() | st.none() | st.lists(st.integers()))
+def test_no_value_ends_in_anything_but_bad_value(raw: Any) -> None:
+    for option in COMMON:
+        try:
+            option.parse(raw)
+        except BadValue as error:
+            assert str(error)
+
+
+@given(st.lists(st.integers(0, 999), min_size=1, max_size=12))
+def test_whole_numbers_may_be_grouped(groups: list[int]) -> None:
+    text = "_".join(str(group) for group in groups)
+    number = int("".join(str(group) for group in groups))
+    if 1 <= number <= 10**12:
+        assert whole(1, 10**12)(text) == number
+    else:
+        with pytest.raises(BadValue):
+            whole(1, 10**12)(text)
+
+
+def test_leading_zeros_change_nothing() -> None:
+    assert whole(1, 9)("0" * 40 + "7") == 7
+
+
+@pytest.mark.parametrize("word", ["1", "TRUE", "yes", "on"])
+def test_words_for_on(word: str) -> None:
+    assert switch(word) is True
+
+
+def test_no_option_is_a_secret() -> None:
+    for option in COMMON:
+        assert not re.search("secret|token|password|access", option.name)
+    names = {field.name for field in dataclasses.fields(JobSpec)}
+    assert not names & {"secret_id", "secret_key", "token"}
+
+
+def test_the_job_has_one_field_for_every_option() -> None:
+    fields = {field.name for field in dataclasses.fields(JobSpec)}
+    assert fields - {"input"} == {option.field for option in COMMON}
+
+
+def test_names_and_variables() -> None:
+    assert len(BY_NAME) == len(COMMON)
+    option = BY_NAME["max-failures"]
+    assert (option.field, option.variable) == ("max_failures", "BATCHKMS_MAX_FAILURES")
+    assert all(re.fullmatch("[a-z]+(-[a-z]+)*", option.name) for option in COMMON)
+    assert all(option.help.endswith(".") for option in COMMON)
