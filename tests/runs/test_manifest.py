@@ -1,0 +1,100 @@
+"""The manifest always parses, says how a run ended, and holds no secret."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchkms.errors import ConfigError, OutputError
+from batchkms.records import Result, rejected
+from batchkms.runs.manifest import HEAD_BYTES, Manifest, input_description, manifest_path
+from batchkms.tally import Tally
+
+
+def _begun(folder: Path) -> Manifest:
+    manifest = Manifest(manifest_path(folder / "out.jsonl"))
+    manifest.begin(
+        command="encrypt",
+        input={"path": "in.jsonl"},
+        output={"path": "out.jsonl"},
+        settings={"rate": 300},
+    )
+    return manifest
+
+
+def _end(manifest: Manifest, tally: Tally) -> None:
+    manifest.end(
+        state="finished",
+        exit_code=1,
+        reason=None,
+        tally=tally,
+        input_sha256="a" * 64,
+        output_sha256="b" * 64,
+        output_bytes=123,
+    )
+
+
+def _read(manifest: Manifest) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(manifest.path.read_bytes())
+    return content
+
+
+def test_it_is_there_before_the_first_row(tmp_path: Path) -> None:
+    content = _read(_begun(tmp_path))
+    assert (content["format"], content["command"], content["state"]) == (1, "encrypt", "running")
+    assert content["started_at"].endswith("Z")
+    assert "exit_code" not in content
+
+
+def test_it_ends_with_counts_and_digests(tmp_path: Path) -> None:
+    manifest = _begun(tmp_path)
+    tally = Tally()
+    tally.rows = 2
+    tally.count(Result(seq=1, id="a", status="ok", key_id="k", attempts=1, latency_ms=1.5))
+    tally.count(rejected(2, "b", "EmptyPlaintext", "line 2: empty"))
+    _end(manifest, tally)
+    content = _read(manifest)
+    assert (content["state"], content["exit_code"]) == ("finished", 1)
+    assert content["counts"] == {
+        **{"rows": 2, "ok": 1, "failed": 1, "calls": 0, "retries": 0, "throttled": 0},
+        **{"by_class": {"invalid_record": 1}, "by_key": {"k": 1}},
+    }
+    assert content["input"] == {"path": "in.jsonl", "sha256": "a" * 64}
+    assert content["output"] == {"path": "out.jsonl", "sha256": "b" * 64, "size_bytes": 123}
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the manifest .* cannot be written"):
+        _begun(tmp_path / "gone")
+    (tmp_path / "here").mkdir()
+    manifest = _begun(tmp_path / "here")
+    manifest.path.unlink()
+    manifest.path.parent.rmdir()
+    with pytest.raises(OutputError, match=r"the manifest .* cannot be written"):
+        _end(manifest, Tally())
+
+
+def test_an_input_is_told_by_its_head(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl.gz"
+    path.write_bytes(gzip.compress(os.urandom(2 * HEAD_BYTES)))
+    size_bytes = path.stat().st_size
+    described = input_description(str(path), format="jsonl", size_bytes=size_bytes)
+    head = path.read_bytes()[:HEAD_BYTES]
+    assert described == {
+        **{"path": str(path), "format": "jsonl", "size_bytes": size_bytes},
+        "head_sha256": hashlib.sha256(head).hexdigest(),
+    }
+
+
+def test_a_pipe_has_no_head(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in ("-", str(fifo)):
+        described = input_description(path, format="csv", size_bytes=None)
+        assert described == {"path": path, "format": "csv"}

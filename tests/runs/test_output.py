@@ -1,0 +1,147 @@
+"""The partial file and its end, on a real file system."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batchkms.errors import ConfigError, OutputError
+from batchkms.runs import files
+from batchkms.runs.output import FileOutput, open_output
+
+
+def _output(folder: Path, *, overwrite: bool = False) -> FileOutput:
+    output = open_output(str(folder / "out.jsonl"), input_path="-", overwrite=overwrite)
+    assert isinstance(output, FileOutput)
+    return output
+
+
+async def test_the_output_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
+    output = _output(tmp_path)
+    output.begin()
+    await output.write(b"one\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl.partial"]
+    assert stat.S_IMODE(output.partial.stat().st_mode) == 0o600
+    await output.write(b"two\n")
+    digest = await output.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert output.path.read_bytes() == b"one\ntwo\n"
+    assert digest == hashlib.sha256(b"one\ntwo\n").hexdigest()
+    assert output.size_bytes == 8
+
+
+async def test_an_abandoned_output_keeps_what_was_written(tmp_path: Path) -> None:
+    output = _output(tmp_path)
+    output.begin()
+    await output.write(b"one\n")
+    await output.abandon()
+    assert output.partial.read_bytes() == b"one\n"
+    assert not output.path.exists()
+
+
+async def test_overwriting_keeps_the_old_output_until_the_new_one_is_complete(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "out.jsonl").write_bytes(b"old\n")
+    output = _output(tmp_path, overwrite=True)
+    output.begin()
+    await output.write(b"new\n")
+    assert output.path.read_bytes() == b"old\n"
+    await output.finish()
+    assert output.path.read_bytes() == b"new\n"
+
+
+async def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    output = _output(tmp_path)
+    output.begin()
+    await output.write(b"ours\n")
+    output.path.write_bytes(b"theirs\n")
+    with pytest.raises(OutputError, match="another program made"):
+        await output.finish()
+    assert output.path.read_bytes() == b"theirs\n"
+    assert output.partial.read_bytes() == b"ours\n"
+
+
+async def test_a_partial_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    output = _output(tmp_path)
+    output.partial.write_bytes(b"theirs\n")
+    with pytest.raises(ConfigError, match="File exists"):
+        output.begin()
+    assert output.partial.read_bytes() == b"theirs\n"
+
+
+def _full_after(size_bytes: int) -> Callable[[int, memoryview], int]:
+    """An os.write for a disk that has this much space left, and takes 3 bytes at a time."""
+    left = size_bytes
+    write = os.write
+
+    def limited(fd: int, data: memoryview) -> int:
+        nonlocal left
+        if left == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = write(fd, data[: min(3, left)])
+        left -= taken
+        return taken
+
+    return limited
+
+
+async def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", _full_after(1000))
+    output = _output(tmp_path)
+    output.begin()
+    await output.write(b"a row of some length\n")
+    await output.finish()
+    assert output.path.read_bytes() == b"a row of some length\n"
+
+
+async def test_a_group_that_does_not_fit_leaves_no_torn_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = _output(tmp_path)
+    output.begin()
+    output.append(b"one\n")
+    monkeypatch.setattr(os, "write", _full_after(6))
+    await output.write(b"a second row that is longer\n")
+    with pytest.raises(OutputError, match="No space left") as caught:
+        await output.abandon()
+    assert caught.value.hint == "free some space; the rows that are in it are kept"
+    assert output.partial.read_bytes() == b"one\n"
+
+
+async def test_a_failed_fsync_ends_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = _output(tmp_path)
+    output.begin()
+    await output.write(b"one\n")
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError, match="Input/output error"):
+        await output.finish()
+    assert not output.path.exists()
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "manifest"
+    files.replace_file(path, b"first")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", _full_after(4))
+        with pytest.raises(OSError, match="No space left"):
+            files.replace_file(path, b"second, longer")
+    assert path.read_bytes() == b"first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["manifest"]
+    files.replace_file(path, b"third")
+    assert path.read_bytes() == b"third"

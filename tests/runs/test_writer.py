@@ -1,0 +1,130 @@
+"""The group writer on virtual time: order, intervals, back pressure, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from batchkms.errors import OutputError
+from batchkms.runs.writer import GroupWriter
+
+
+class _Target:
+    """Keeps what it is given. `gate` holds its thread up, `broken` makes it fail."""
+
+    def __init__(self) -> None:
+        self.groups: list[bytes] = []
+        self.synced_bytes: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.broken = False
+        self.threads: set[str] = set()
+
+    def append(self, data: bytes) -> None:
+        self.gate.wait()
+        self.threads.add(threading.current_thread().name)
+        if self.broken:
+            raise OutputError("broken on purpose")
+        self.groups.append(data)
+
+    def sync(self) -> None:
+        if self.broken:
+            raise OutputError("broken on purpose")
+        self.synced_bytes.append(sum(map(len, self.groups)))
+
+
+@pytest.fixture
+def target() -> _Target:
+    return _Target()
+
+
+async def test_everything_is_written_in_order_by_the_end(target: _Target) -> None:
+    writer = GroupWriter(target, fsync_interval_s=1.0)
+    rows = [b"%d\n" % number for number in range(1000)]
+    for number, row in enumerate(rows):
+        await writer.write(row)
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    await writer.aclose()
+    assert b"".join(target.groups) == b"".join(rows)
+    assert target.synced_bytes[-1] == sum(map(len, rows))
+    assert "MainThread" not in target.threads
+
+
+async def test_rows_are_synced_though_no_more_come(target: _Target) -> None:
+    writer = GroupWriter(target, fsync_interval_s=0.05)
+    await writer.write(b"one\n")
+    async with asyncio.timeout(5):
+        while not target.synced_bytes:  # noqa: ASYNC110 - its thread sets no event
+            await asyncio.sleep(0.01)
+    assert target.synced_bytes == [4]
+    await writer.aclose()
+
+
+async def test_a_target_that_hangs_holds_the_writer_up_but_not_the_loop(target: _Target) -> None:
+    writer = GroupWriter(target, fsync_interval_s=1.0)
+    target.gate.clear()
+    chunk = b"x" * 300_000
+    taken = 0
+
+    async def fill() -> None:
+        nonlocal taken
+        while True:
+            await writer.write(chunk)
+            taken += 1
+
+    filling = asyncio.create_task(fill())
+    for _ in range(200):
+        await asyncio.sleep(0.002)
+    # A megabyte waits, and the group that hangs in the thread.
+    assert taken <= 10
+    target.gate.set()
+    async with asyncio.timeout(5):
+        while taken < 30:  # noqa: ASYNC110 - its thread sets no event
+            await asyncio.sleep(0.002)
+    filling.cancel()
+    await asyncio.wait([filling])
+    await writer.aclose()
+    assert sum(map(len, target.groups)) >= taken * len(chunk)
+
+
+async def test_an_error_reaches_the_next_write_and_the_end(target: _Target) -> None:
+    writer = GroupWriter(target, fsync_interval_s=1.0)
+    target.broken = True
+    with pytest.raises(OutputError, match="broken on purpose"):
+        async with asyncio.timeout(5):
+            while True:
+                await writer.write(b"row\n")
+                await asyncio.sleep(0.01)
+    with pytest.raises(OutputError, match="broken on purpose"):
+        await writer.aclose()
+
+
+async def test_an_error_lets_go_of_whoever_waits_for_room(target: _Target) -> None:
+    writer = GroupWriter(target, fsync_interval_s=1.0)
+    target.broken = True
+    with pytest.raises(OutputError, match="broken on purpose"):
+        async with asyncio.timeout(5):
+            await writer.write(b"x" * 5_000_000)
+            await writer.write(b"x" * 5_000_000)
+    with pytest.raises(OutputError):
+        await writer.aclose()
+
+
+async def test_a_failed_sync_is_not_tried_again(target: _Target) -> None:
+    writer = GroupWriter(target, fsync_interval_s=3600.0)
+    await writer.write(b"row\n")
+    attempts = 0
+
+    def fail() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise OutputError("broken on purpose")
+
+    target.sync = fail  # type: ignore[method-assign]  # the failure under test
+    for _ in range(2):
+        with pytest.raises(OutputError, match="broken on purpose"):
+            await writer.aclose()
+    assert attempts == 1
