@@ -49,6 +49,35 @@ async def test_other_methods_are_refused_in_the_envelope(caller: Caller, method:
     assert response["RequestId"]
 
 
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("Content-Type: application/json", "AuthFailure.SignatureFailure"),
+        ("Credential=EMULATOR", "AuthFailure.SecretIdNotFound"),
+        ("X-TC-Action: ListKeys", "InvalidAction"),
+        ("X-TC-Region: ap-guangzhou", "InvalidParameterValue"),
+    ],
+)
+async def test_bytes_that_are_no_utf8_in_a_header_are_just_wrong(
+    caller: Caller, header: str, code: str
+) -> None:
+    headers = caller.headers("ListKeys", b"{}")
+    if header.startswith("Content-Type"):
+        header += ";"
+        headers["Content-Type"] += ";"
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"POST / HTTP/1.1\r\n{lines}Content-Length: 2\r\n\r\n".encode()
+    damaged = head.replace(header.encode(), header.encode() + b"\xff\xfe")
+    assert damaged != head
+    host, _, port = caller.host.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(damaged + b"{}")
+    answer = await reader.readuntil(b'"}}')
+    writer.close()
+    await writer.wait_closed()
+    assert f'"Code":"{code}"'.encode() in answer
+
+
 @pytest.mark.parametrize("path", ["/kms", "/_emulator", "/_emulator/reset"])
 async def test_there_is_nothing_elsewhere(caller: Caller, path: str) -> None:
     async with caller.session.get(caller.emulator.endpoint + path) as answer:
