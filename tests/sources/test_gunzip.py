@@ -15,9 +15,10 @@ from batchkms.errors import InputBroken, InputError
 from batchkms.records import Record, Result
 from batchkms.sources.gunzip import StreamBroken, gunzip
 from tests.sources.given import Outcome, cut, failure, jsonl_reader, outcome, read
-from tests.sources.inventory import as_records, make_rows, to_csv, to_jsonl
+from tests.sources.inventory import Row, as_records, make_rows, to_csv, to_jsonl
 
 ROWS = make_rows(6, seed=3)
+SHORT = [Row("a", "first"), Row("", 'se"cond\nin two lines', '{"a": "1"}'), Row("c", "last")]
 PLACES = st.lists(st.integers(0, 400), max_size=8)
 
 
@@ -87,19 +88,19 @@ async def test_cut_off_at_any_byte_it_stops_after_the_rows_before(
     tmp_path: Path, suffix: str
 ) -> None:
     write = to_csv if "csv" in suffix else to_jsonl
-    data = gzip.compress(write(ROWS))
+    data = gzip.compress(write(SHORT))
     path = tmp_path / f"in.{suffix}"
     seen = set()
     for length in range(1, len(data)):
         path.write_bytes(data[:length])
         found = await read(str(path))
-        assert found.rows == as_records(ROWS)[: len(found.rows)]
+        assert found.rows == as_records(SHORT)[: len(found.rows)]
         # The header of a CSV may have been cut too.
-        lines_before = write(ROWS[: len(found.rows)]).count(b"\n")
+        lines_before = write(SHORT[: len(found.rows)]).count(b"\n")
         _assert_cut_off(found, lines={lines_before + 1, 1 if not found.rows else lines_before + 1})
         seen.add(len(found.rows))
     # The last cuts take only of the checksum: every row was there, and still it is no success.
-    assert {0, len(ROWS)} <= seen
+    assert {0, len(SHORT)} <= seen
 
 
 def _assert_cut_off(found: Outcome, *, lines: set[int]) -> None:

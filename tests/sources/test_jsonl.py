@@ -45,7 +45,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     row=st.fixed_dictionaries(
         {},
