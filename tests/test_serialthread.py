@@ -85,14 +85,18 @@ async def test_a_call_cancelled_before_its_turn_is_not_run() -> None:
     await _ended()
 
 
-async def test_a_call_cancelled_while_it_runs_ends_by_itself() -> None:
+@pytest.mark.parametrize("error", [None, OSError("nobody waits for this")])
+async def test_a_call_cancelled_while_it_runs_ends_by_itself(error: OSError | None) -> None:
     serial = SerialThread(NAME)
     begun, go = threading.Event(), threading.Event()
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
 
-    def call() -> str:
+    def call() -> None:
         begun.set()
         go.wait(10)
-        return "nobody waits for this"
+        if error is not None:
+            raise error
 
     running = serial.run(call)
     await asyncio.to_thread(begun.wait, 10)
@@ -100,6 +104,7 @@ async def test_a_call_cancelled_while_it_runs_ends_by_itself() -> None:
     go.set()
     assert await serial.run(lambda: "next") == "next"
     assert running.cancelled()
+    assert complaints == []
     serial.close()
     await _ended()
 
@@ -140,16 +145,20 @@ async def test_closed_before_the_first_call_it_never_starts_a_thread() -> None:
     assert not _threads()
 
 
-async def test_values_are_let_go_of_before_the_next_call() -> None:
+async def test_values_are_let_go_of_while_no_call_waits() -> None:
     class Large:
         pass
 
+    gone = threading.Event()
+
+    def make() -> Large:
+        large = Large()
+        weakref.finalize(large, gone.set)
+        return large
+
     serial = SerialThread(NAME)
-    value = await serial.run(Large)
-    alive = weakref.ref(value)
-    del value
-    await serial.run(lambda: None)
-    assert alive() is None
+    await serial.run(make)
+    assert await asyncio.to_thread(gone.wait, 10)
     serial.close()
     await _ended()
 

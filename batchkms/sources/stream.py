@@ -171,11 +171,7 @@ def _sniffed(chunks: Iterator[bytes]) -> tuple[bytes | None, Iterator[bytes]]:
     """
     head = b""
     while any(len(head) < len(known) and known.startswith(head) for known in _SIGNATURES):
-        try:
-            chunk = next(chunks, None)
-        except StreamBroken as broken:
-            return _signature(head), chain([head], _raising(broken))
-        if chunk is None:
+        if (chunk := next(chunks, None)) is None:
             break
         head += chunk
     return _signature(head), chain([head], chunks)
@@ -185,8 +181,3 @@ def _signature(head: bytes) -> bytes | None:
     if head == GZIP_MAGIC[:1]:
         return GZIP_MAGIC  # All there is of it: no text begins with this byte.
     return max((known for known in _SIGNATURES if head.startswith(known)), key=len, default=None)
-
-
-def _raising(error: StreamBroken) -> Iterator[bytes]:
-    raise error
-    yield b""

@@ -134,6 +134,12 @@ def test_text_after_a_closing_quote_fails_its_row_alone() -> None:
     assert found.codes == ["InvalidCsvRow", None]
 
 
+def test_it_still_does_where_an_earlier_cell_of_the_row_spans_lines() -> None:
+    found = outcome(csv_reader(), [HEADER + b'"a\nb","c"d\ne,f\n'])
+    assert found.error is None
+    assert found.codes == ["InvalidCsvRow", None]
+
+
 @pytest.mark.parametrize(
     "rest",
     [b'b,"never closed\nc,d\n', b'b,"', b'b,"open\nc,"d"\n', b'"b\n', b'"5","open\n"6","d"\n'],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import gzip
 import os
 import sys
 import threading
@@ -71,3 +73,24 @@ async def test_closed_before_it_is_read_it_lets_go_of_the_file(tmp_path: Path) -
     assert _open_descriptors(path) == 1
     await source.aclose()
     assert _open_descriptors(path) == 0
+
+
+async def test_an_error_that_was_read_ahead_is_not_complained_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run stopped for another reason: that the input breaks off later is no news."""
+    data = bytearray(gzip.compress(b'{"plaintext":"x"}\n' * 5_000))
+    data[-8] ^= 1
+    path = tmp_path / "in.jsonl.gz"
+    path.write_bytes(data)
+    source = open_source(str(path))
+    async for rows in source.batches():
+        assert rows
+        # Time enough to read all of this small file ahead; too little would only prove less.
+        await asyncio.sleep(0.1)
+        break
+    assert source.read_bytes == len(data)
+    await source.aclose()
+    await _reader_threads_ended()
+    gc.collect()
+    assert caplog.records == []

@@ -106,6 +106,12 @@ def test_only_result_rows_are_taken_for_guarded() -> None:
         assert (row.seq, row.id) == (1, "'=1")
 
 
+def test_among_result_rows_one_of_another_status_is_an_inventory_row() -> None:
+    lines = ["seq,id,status,plaintext", "70,'=1,ok,x", "71,'=1,new,x", ",'=1,ok,x"]
+    rows = outcome(csv_reader(), ["\n".join(lines).encode()]).rows
+    assert [(row.seq, row.id) for row in rows] == [(70, "=1"), (2, "'=1"), (3, "'=1")]
+
+
 def test_a_failed_row_brings_no_ciphertext_and_no_latency_along() -> None:
     """Its latency was of another run, and what it failed to make is nothing to keep."""
     row: dict[str, Any] = {"seq": 9, "id": "a", "status": "failed", "class": "internal"}

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from batchkms.errors import ConfigError, InputError
+from batchkms.errors import ConfigError, InputBroken, InputError
 from batchkms.sources import open_source
-from tests.sources.given import Outcome, read, record
+from tests.sources.given import Outcome, failure, read, record
 from tests.sources.inventory import as_records, make_rows, to_jsonl
 
 ROWS = make_rows(40, seed=5)
@@ -106,12 +106,55 @@ async def test_the_first_row_does_not_wait_for_the_second(tmp_path: Path) -> Non
     batches = source.batches()
     first = asyncio.ensure_future(anext(aiter(batches)))
     pipe = await asyncio.to_thread(os.open, path, os.O_WRONLY)
-    os.write(pipe, b'{"plaintext":"x"}\n')
+    os.write(pipe, b"{}\n")
     rows = await asyncio.wait_for(first, 10)
-    assert record(rows[0]).plaintext == b"x"
+    # Three bytes: shorter than some of the signatures that the input might still begin with.
+    assert failure(rows[0]).code == "MissingPlaintext"
     os.close(pipe)
     assert [rows async for rows in batches] == []
     await source.aclose()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("in.jsonl", b'{"plaintext":"x"}\n{"plaintext":"y"}'), ("in.csv", b"plaintext\nx\ny")],
+)
+async def test_a_last_row_needs_no_line_end(tmp_path: Path, name: str, data: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert [record(row).plaintext for row in (await read(str(path))).rows] == [b"x", b"y"]
+
+
+async def test_an_open_quote_at_the_end_of_a_file_is_a_break(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b'plaintext\nx\n"y\n')
+    found = await read(str(path))
+    assert [row.seq for row in found.rows] == [1]
+    assert isinstance(found.error, InputBroken)
+    assert f"{path}, line 3: " in found.error.message
+
+
+async def test_others_have_their_turn_while_rows_are_there(tmp_path: Path) -> None:
+    """One chunk holds many lots of rows, and none of them has to be waited for."""
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"plaintext":"x"}\n' * 3_000)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    source = open_source(str(path))
+    batches = source.batches()
+    await anext(aiter(batches))
+    counting = asyncio.ensure_future(count_turns())
+    lots = [len(rows) async for rows in batches]
+    counting.cancel()
+    await source.aclose()
+    assert sum(lots) == 3_000 - 256
+    assert turns >= len(lots)
 
 
 @pytest.mark.parametrize("packed", [False, True])
