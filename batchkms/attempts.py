@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import time
 from collections.abc import Callable
+from itertools import count
 
 from batchkms.errors import KmsError, NetworkError, RunStopped, Scope
 from batchkms.kms.scrub import scrub
@@ -20,10 +22,14 @@ from batchkms.tally import Tally
 class _Case:
     """How far one record has come. Times in seconds, on the loop's clock."""
 
-    __slots__ = ("attempts", "charged", "error", "key_id", "latency_ms", "record", "started")
+    __slots__ = (
+        *("attempts", "charged", "error", "key_id", "latency_ms", "number", "record", "started"),
+    )
 
-    def __init__(self, record: Record, key_id: str) -> None:
+    def __init__(self, record: Record, key_id: str, number: int) -> None:
         self.record = record
+        self.number = number
+        """Tells it from all others of the run; `seq` is the caller's and may repeat."""
         self.key_id = key_id
         self.attempts = 0
         self.charged = 0
@@ -61,6 +67,7 @@ class Attempts:
         self._uniform = uniform
         self._refused_keys: dict[str, KmsError] = {}
         self._calling: set[asyncio.Task[None] | None] = set()
+        self._numbers = count(1)
         self._finishing = False
 
     def calling(self, task: asyncio.Task[None]) -> bool:
@@ -76,7 +83,7 @@ class Attempts:
 
         Raises RunStopped when an error condemns the whole run, or the run was stopped.
         """
-        case = _Case(record, self._operation.key_id(record))
+        case = _Case(record, self._operation.key_id(record), next(self._numbers))
         while True:
             if refused := self._refused_keys.get(case.key_id):
                 return _not_sent(case, refused)
@@ -97,7 +104,7 @@ class Attempts:
         clock = asyncio.get_running_loop().time
         while True:
             async with self._gate.passage() as probing:
-                await self._quota.acquire()
+                await self._quota.acquire(first=case.attempts > 0)
                 if self._gate.active and not probing:
                     continue  # an outage began meanwhile: this call would be one of a crowd
                 began = clock()
@@ -108,7 +115,6 @@ class Attempts:
                     return case.error
                 # A probe is made for the run: what is left to its record would cut it short.
                 outcome = await self._timed_call(case, math.inf if probing else left_s)
-                case.latency_ms = round((clock() - began) * 1000, 3)
                 case.charged += not probing
                 return self._noted(case, outcome)
 
@@ -117,6 +123,9 @@ class Attempts:
         case.attempts += 1
         task = asyncio.current_task()
         self._calling.add(task)
+        self._tally.in_flight += 1
+        stopwatch = _stopwatch()
+        began = stopwatch()
         try:
             if left_s >= self._retry.attempt_timeout_s:
                 return await self._operation.attempt(case.record)
@@ -127,6 +136,8 @@ class Attempts:
         except TimeoutError:
             return NetworkError("AttemptTimeout", "no answer before the record's deadline")
         finally:
+            case.latency_ms = round((stopwatch() - began) * 1000, 3)
+            self._tally.in_flight -= 1
             self._calling.discard(task)
 
     def _noted(self, case: _Case, outcome: Result | KmsError) -> Result | KmsError:
@@ -141,7 +152,7 @@ class Attempts:
             self._tally.throttled += 1
             self._quota.throttled()
         if outcome.verdict.retryable:
-            self._gate.failed(case.record.seq, outcome)
+            self._gate.failed(case.number, outcome)
         else:
             self._gate.answered()
         return outcome
@@ -170,6 +181,15 @@ class Attempts:
         result = failed(case.record, case.key_id, error, attempts=case.attempts)
         result.latency_ms = case.latency_ms
         return result
+
+
+def _stopwatch() -> Callable[[], float]:
+    """A clock that is fine enough for a latency, in seconds.
+
+    uvloop's own counts whole milliseconds and stands still while its callbacks run.
+    """
+    loop = asyncio.get_running_loop()
+    return time.perf_counter if type(loop).__module__.startswith("uvloop") else loop.time
 
 
 def _not_sent(case: _Case, refused: KmsError) -> Result:

@@ -226,11 +226,9 @@ class Engine:
         try:
             while (taken := await self._next()) is not None:
                 ordinal, record = taken
-                self.tally.in_flight += 1
                 try:
                     result = await self._attempts.settle(record)
                 finally:
-                    self.tally.in_flight -= 1
                     self._window.release(size_bytes=record.size_bytes)
                 self._settled(ordinal, result)
         except asyncio.CancelledError:

@@ -117,10 +117,13 @@ def rate(value: Any) -> int | str:
 
 
 def percentage(value: Any) -> float:
-    """A percentage from 0 to 99, `30%` or 30; the result is a share of 1."""
-    match = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,6})?)%?", str(value))
+    """A percentage from 0 to 99, `30%` or the number 30; the result is a share of 1."""
+    match = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,6})?)(%?)", str(value))
     if isinstance(value, bool) or not match:
         raise BadValue("takes a percentage from 0% to 99%")
+    if 0 < float(match[1]) < 1 and not match[2]:
+        # Most likely a share of 1 is meant, and reading it as a percentage would take it all.
+        raise BadValue("takes a percentage from 0% to 99%, such as 30%")
     return float(match[1]) / 100
 
 

@@ -57,10 +57,10 @@ class OutageGate:
         if self._watch.answered(_now()):
             log.warning("the service answers again after %.1f s; going on", lasted_s)
 
-    def failed(self, seq: int, error: KmsError) -> None:
-        """A call for a row failed with a transient error."""
+    def failed(self, row: int, error: KmsError) -> None:
+        """A call for a row, known by any number of its own, failed with a transient error."""
         throttled = error.verdict.error_class is ErrorClass.THROTTLED
-        if self._watch.failed(seq, _now(), throttled=throttled):
+        if self._watch.failed(row, _now(), throttled=throttled):
             log.warning(
                 "nothing succeeds (%s): trying one call at a time for up to %g s; no row is "
                 "given up meanwhile",

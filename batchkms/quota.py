@@ -109,12 +109,19 @@ class Quota:
             return None
         return self._pace.at(asyncio.get_running_loop().time())
 
-    async def acquire(self) -> None:
-        """Waits for a permit."""
+    async def acquire(self, *, first: bool = False) -> None:
+        """Waits for a permit, before all others if `first`.
+
+        A record that is tried again goes first: its deadline runs, and at a low rate the
+        queue of those that have not begun yet may be longer than that.
+        """
         if self.per_second is None:
             return
         permit = asyncio.get_running_loop().create_future()
-        self._waiting.append(permit)
+        if first:
+            self._waiting.appendleft(permit)
+        else:
+            self._waiting.append(permit)
         if self._server is None or self._server.done():
             self._server = asyncio.create_task(self._serve(), name="batchkms-quota")
         await permit

@@ -75,12 +75,12 @@ class OutageWatch:
         """Whether there is an outage now."""
         return self._entered_at is not None
 
-    def failed(self, seq: int, now: float, *, throttled: bool = False) -> bool:
+    def failed(self, row: int, now: float, *, throttled: bool = False) -> bool:
         """A row failed with a transient error. True if this makes it an outage."""
         if not self._failed_rows:
             self._began_at = now
             self._only_throttled = True
-        self._failed_rows.add(seq)
+        self._failed_rows.add(row)
         self._only_throttled &= throttled
         if self.active:
             self.probes += 1

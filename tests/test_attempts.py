@@ -116,19 +116,32 @@ def test_no_answer_before_the_deadline() -> None:
 def test_no_call_is_made_when_the_time_ran_out_while_waiting_for_the_quota() -> None:
     async def main() -> None:
         quota, tally = Quota(1), Tally()
+        # The next permit takes a second.
+        retry = RetryPolicy(deadline_s=0.5)
+        operation = Scripted(by_row({1: ["InternalError"]}))
+        attempts = attempts_for(operation, quota=quota, retry=retry, tally=tally)
+        result = await attempts.settle(record(1))
+        # The cause is what the service said, and not that our time was over.
+        assert (result.code, result.attempts) == ("InternalError", 1)
+        assert tally.calls == len(operation.calls) == 1
+        await quota.aclose()
+
+    run_virtual(main())
+
+
+def test_a_row_that_is_tried_again_goes_before_those_that_have_not_begun() -> None:
+    async def main() -> None:
+        quota, tally = Quota(1), Tally()
         retry = RetryPolicy(deadline_s=5.0)
         operation = Scripted(by_row({1: ["InternalError"]}))
         attempts = attempts_for(operation, quota=quota, retry=retry, tally=tally)
         first = asyncio.create_task(attempts.settle(record(1)))
         await asyncio.sleep(0)
-        # Others stand before its second attempt in the queue for permits.
         crowd = [asyncio.create_task(attempts.settle(record(seq))) for seq in range(2, 12)]
         result = await first
-        assert operation.count(1) == 1
-        # The cause is what the service said, and not that our time was over.
-        assert (result.code, result.attempts) == ("InternalError", 1)
+        assert (result.ok, result.attempts) == (True, 2)
         assert all(r.ok for r in await asyncio.gather(*crowd))
-        assert tally.calls == len(operation.calls) == 11
+        assert tally.calls == len(operation.calls) == 12
         await quota.aclose()
 
     run_virtual(main())

@@ -171,8 +171,15 @@ def test_rates(number: int) -> None:
 @given(st.floats(0, 99.9))
 def test_percentages(share: float) -> None:
     assert percentage(f"{share:.4f}%") == pytest.approx(share / 100, abs=1e-6)
-    assert percentage(f"{share:.4f}") == percentage(f"{share:.4f}%")
+    if share >= 1:
+        assert percentage(f"{share:.4f}") == percentage(f"{share:.4f}%")
     assert max_failures(f"{share:.4f}%").share == pytest.approx(share / 100, abs=1e-6)
+
+
+@pytest.mark.parametrize("raw", [0.3, "0.3", 0.999])
+def test_a_share_of_one_is_no_percentage(raw: Any) -> None:
+    with pytest.raises(BadValue, match="such as 30%"):
+        percentage(raw)
 
 
 @given(st.text(max_size=40) | st.integers() | st.floats() | st.none() | st.lists(st.integers()))

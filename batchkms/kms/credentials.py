@@ -39,12 +39,24 @@ TOKEN_VARIABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What signs a request. `token` and `expires_at` (Unix time) only if temporary."""
+    """What signs a request. `token` and `expires_at` (Unix time) only if temporary.
+
+    Raises ConfigError for a value that no HTTP header can carry.
+    """
 
     secret_id: str
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
     expires_at: float | None = None
+
+    def __post_init__(self) -> None:
+        values = {"secret id": self.secret_id, "secret key": self.secret_key, "token": self.token}
+        for name, value in values.items():
+            if value and not (value.isascii() and value.isprintable()):
+                raise ConfigError(
+                    f"the {name} holds a character that no credential has",
+                    hint="copy it again, without line breaks or typographic quotes",
+                )
 
     def __repr__(self) -> str:
         return f"Credentials(secret_id='{self.secret_id[:4]}…', temporary={self.token is not None})"
@@ -265,18 +277,28 @@ def _from_environment(environ: Mapping[str, str]) -> StaticCredentials | None:
 
 def _from_default_files(home: Path, tccli_profile: str) -> CredentialSource | None:
     shared = home / ".tencentcloud" / "credentials"
-    if shared.is_file() and "default" in _sections(shared):
+    if _is_file(shared) and "default" in _sections(shared):
         return _from_ini(shared, "default")
     tccli = home / ".tccli" / f"{tccli_profile}.credential"
-    return _from_tccli(tccli) if tccli.is_file() else None
+    return _from_tccli(tccli) if _is_file(tccli) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be looked at: {error.strerror}",
+            hint="check the permissions of the folders above it, or HOME",
+        ) from None
 
 
 def _from_profile(home: Path, profile: str) -> CredentialSource:
     shared = home / ".tencentcloud" / "credentials"
-    if shared.is_file() and profile in _sections(shared):
+    if _is_file(shared) and profile in _sections(shared):
         return _from_ini(shared, profile)
     tccli = home / ".tccli" / f"{profile}.credential"
-    if tccli.is_file():
+    if _is_file(tccli):
         return _from_tccli(tccli)
     raise ConfigError(
         f"there is no profile {profile!r}: neither a section of {shared} nor a file {tccli}",

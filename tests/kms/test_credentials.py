@@ -312,3 +312,12 @@ async def test_static_credentials_stay_as_they_are() -> None:
     assert await source.credentials() is value
     await source.aclose()
     assert await source.credentials() is value
+
+
+@pytest.mark.parametrize("value", ["line\nbreak", "“quoted”", "\udc80", "tab\t"])
+@pytest.mark.parametrize("name", ["secret_id", "secret_key", "token"])
+def test_a_value_that_no_header_can_carry_is_refused(name: str, value: str) -> None:
+    values = {"secret_id": "EXAMPLE", "secret_key": "example", "token": None, name: value}
+    with pytest.raises(ConfigError, match=f"the {name.replace('_', ' ')} holds a char") as caught:
+        Credentials(**values)  # type: ignore[arg-type]  # the token may be None
+    assert value not in str(caught.value)
