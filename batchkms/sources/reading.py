@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Protocol
 
 from batchkms.errors import InputBroken
@@ -61,11 +62,12 @@ class StreamSource:
     async def batches(self) -> AsyncIterator[Rows]:
         """Yields the rows as they come, at most 256 at a time. See `Source.batches`."""
         try:
-            async for chunk in self._stream.chunks():
-                for rows in self._reader.feed(chunk):
-                    yield rows
-                    # Chunks that were read ahead are there at once: let others have a turn.
-                    await asyncio.sleep(0)
+            async with aclosing(self._stream.chunks()) as chunks:
+                async for chunk in chunks:
+                    for rows in self._reader.feed(chunk):
+                        yield rows
+                        # Chunks that were read ahead are there at once: let others have a turn.
+                        await asyncio.sleep(0)
         except StreamBroken as broken:
             raise InputBroken(
                 f"{self.name}, line {self._reader.line}: the input breaks off: {broken}",

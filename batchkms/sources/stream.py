@@ -10,7 +10,7 @@ import select
 import stat
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from functools import partial
 from itertools import chain
 
@@ -58,7 +58,7 @@ class InputStream:
             self.size_bytes = _size_bytes(self._fd)
         self._thread = SerialThread("batchkms-input", at_end=self._close)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yields the content in chunks of about 64 KiB, or as they come through a pipe.
 
         Raises InputError before the first chunk if the input is unusable as a whole, and
@@ -73,8 +73,8 @@ class InputStream:
             self.sha256 = self._digest.hexdigest()
         finally:
             for future in ahead:
-                if not future.cancel():
-                    future.exception()  # It was seen: asyncio need not complain of it.
+                # Of one that failed already, it says that nobody misses the error.
+                future.cancel()
             self.close()
 
     def close(self) -> None:
