@@ -30,6 +30,11 @@ class ParameterTable:
         self._required = tuple(required or ())
         self._kinds = {**(required or {}), **(optional or {})}
 
+    @property
+    def kinds(self) -> dict[str, type]:
+        """The JSON type of every parameter, for requests that carry nothing but texts."""
+        return self._kinds
+
     def read(self, body: bytes) -> dict[str, Any]:
         """The parameters in a request body, all known and of the right type. Raises ApiError.
 
