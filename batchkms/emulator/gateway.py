@@ -20,7 +20,7 @@ from batchkms.emulator.actions.base import MANAGEMENT_PER_SECOND, SYMMETRIC_GROU
 from batchkms.emulator.apierror import (
     ApiError,
     api_error,
-    bad_header_value,
+    bad_common_value,
     missing_header,
     missing_parameter,
     throttled,
@@ -101,7 +101,7 @@ class Gateway:
         if region != self._office.region:
             # A name that no region has is another error than a region without the service.
             known = region in REGIONS
-            raise api_error("UnsupportedRegion") if known else bad_header_value(HEADER_REGION)
+            raise api_error("UnsupportedRegion") if known else bad_common_value(HEADER_REGION)
         return action
 
     def _let_through(self, action: Action) -> None:
