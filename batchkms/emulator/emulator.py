@@ -16,6 +16,7 @@ from typing import Self
 
 from batchkms.emulator.actions import Office
 from batchkms.emulator.auth import Verifier
+from batchkms.emulator.credentials import Credential, Credentials
 from batchkms.emulator.datadir import default_data_dir, unusable
 from batchkms.emulator.front import http_server
 from batchkms.emulator.gateway import FailHook, Gateway
@@ -98,13 +99,13 @@ class Emulator:
                 raise unusable(self.data_dir, str(error)) from None
             self.secret_id, self.secret_key = account.secret_id, account.secret_key
             self._keys = keys
+            own = Credential(secret_id=account.secret_id, secret_key=account.secret_key)
             self._gateway = Gateway(
                 office=Office(keys=keys, rate_limit=self._rate_limit),
-                verifier=Verifier(
-                    secret_id=account.secret_id, secret_key=account.secret_key, clock=self._clock
-                ),
+                verifier=Verifier(credentials=Credentials([own]), clock=self._clock),
                 ticks=self._ticks,
                 fail=self._fail,
+                clock=self._clock,
             )
             await self._listen(stack, self._gateway)
             self._exit = stack.pop_all()

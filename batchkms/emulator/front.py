@@ -9,29 +9,38 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import orjson
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 
-from batchkms.emulator.apierror import ApiError, api_error, missing_header
+from batchkms.emulator.apierror import api_error
+from batchkms.emulator.calls import MAX_GET_CHARS, Request
+from batchkms.emulator.control import PREFIX, Control
 from batchkms.emulator.gateway import Gateway
-from batchkms.kms.wire import CONTENT_TYPE, HEADER_ACTION, MAX_REQUEST_BYTES
+from batchkms.emulator.texts import ENGLISH
+from batchkms.kms.wire import CONTENT_TYPE, HEADER_ACTION, HEADER_LANGUAGE, MAX_REQUEST_BYTES
 
 KEEPALIVE_S = 60.0
 """The real server closes idle connections after 60 s (tencentcloud-sdk-go pull request 292)."""
 
 _JSON_HEADERS = {"Content-Type": CONTENT_TYPE}
-_STATS_PATH = "/_emulator/stats"
+
+_MAX_LINE_CHARS = 2 * MAX_GET_CHARS
+"""Room for a query that is too long, so that it is refused as the gateway does."""
 
 # NOTE: aiohttp's own log would quote what it cannot parse, with a signature or plaintext in it.
 # A logger that is registered nowhere has no handlers, whatever the program configures.
 _MUTE = logging.Logger("batchkms.emulator.http", level=logging.CRITICAL + 1)
 
 
-def http_server(gateway: Gateway) -> web.Server:
-    """A protocol factory for `loop.create_server`; it needs a running loop."""
+def http_server(
+    gateway: Gateway, control: Control | None = None, *, strict: bool = False
+) -> web.Server:
+    """A protocol factory for `loop.create_server`; it needs a running loop.
+
+    `strict` refuses a Host that is no host, as nginx in front of the real gateway does.
+    """
     return web.Server(
-        _Front(gateway).answer,
+        _Front(gateway, control or Control(gateway), strict=strict).answer,
         request_factory=_request,
         access_log=None,
         logger=_MUTE,
@@ -39,6 +48,7 @@ def http_server(gateway: Gateway) -> web.Server:
         # A signature covers the body as it was sent.
         auto_decompress=False,
         lingering_time=2.0,
+        max_line_size=_MAX_LINE_CHARS,
     )
 
 
@@ -56,38 +66,30 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
 
 
 class _Front:
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, control: Control, *, strict: bool) -> None:
         self._gateway = gateway
+        self._control = control
+        self._strict = strict
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         # The Python SDK's async client posts to `/?`. `request.url` is never touched: tccli
         # sends a Host with a scheme in it, which makes aiohttp raise.
-        path, _, _ = request.raw_path.partition("?")
+        path, _, query = request.raw_path.partition("?")
         if path == "/":
-            return web.Response(body=await self._call(request), headers=_JSON_HEADERS)
-        if path == _STATS_PATH and request.method == "GET":
-            stats = orjson.dumps(self._gateway.stats.as_json())
-            return web.Response(body=stats, headers=_JSON_HEADERS)
+            if self._strict and "/" in request.headers.get("Host", ""):
+                return web.Response(status=400, text="400 Bad Request\n")
+            return web.Response(body=await self._call(request, query), headers=_JSON_HEADERS)
+        if path.startswith(PREFIX):
+            return await self._control.answer(request, path)
         return web.Response(status=404, text="there is nothing here\n")
 
-    async def _call(self, request: web.BaseRequest) -> bytes:
+    async def _call(self, request: web.BaseRequest, query: str) -> bytes:
         try:
-            body = await _body(request)
-        except ApiError as error:
-            return self._gateway.refusal(error, request.headers.get(HEADER_ACTION, ""))
-        return await self._gateway.answer(request.headers, body)
-
-
-async def _body(request: web.BaseRequest) -> bytes:
-    """The body of a call. Raises ApiError."""
-    content_type = request.headers.get("Content-Type")
-    if request.method != "POST":
-        raise api_error("UnsupportedProtocol")
-    if content_type is None:
-        raise missing_header("Content-Type")
-    if content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
-        raise api_error("UnsupportedProtocol")
-    try:
-        return await request.read()
-    except HTTPRequestEntityTooLarge:
-        raise api_error("RequestSizeLimitExceeded") from None
+            body = await request.read()
+        except HTTPRequestEntityTooLarge:
+            return self._gateway.refusal(
+                api_error("RequestSizeLimitExceeded"),
+                action=request.headers.get(HEADER_ACTION, ""),
+                language=request.headers.get(HEADER_LANGUAGE, ENGLISH),
+            )
+        return await self._gateway.answer(Request(request.method, query, request.headers, body))

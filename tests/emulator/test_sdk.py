@@ -49,7 +49,8 @@ async def test_an_error_reaches_the_sdk_with_code_message_and_request_id(
     with pytest.raises(TencentCloudSDKException) as caught:
         await official(client, "Decrypt", CiphertextBlob="no blob")
     assert caught.value.get_code() == "InvalidParameterValue.InvalidCiphertext"
-    assert caught.value.get_message() == "The ciphertext is in incorrect format."
+    # The SDK asks for Chinese unless told otherwise.
+    assert caught.value.get_message() == "密文格式错误。"
     assert len(caught.value.get_request_id()) == 36
 
 
