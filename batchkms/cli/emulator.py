@@ -49,6 +49,11 @@ def _rate_limit(context: click.Context, parameter: click.Parameter, text: str) -
     show_default=True,
     help="Encrypt and Decrypt let through in any second.",
 )
+@click.option("--credentials", metavar="FILE", help="Take these credentials as well (TOML, JSON).")
+@click.option(
+    "--allow-any-credentials", is_flag=True, help="Take ids in that file that look like real ones."
+)
+@click.option("--strict", is_flag=True, help="Refuse what the real gateway would refuse.")
 @click.option("--ready-file", metavar="FILE", help="Write the ready line here as well.")
 @click.option(
     "--log-level",
@@ -62,6 +67,9 @@ def emulator(
     data_dir: str | None,
     region: str,
     rate_limit: int | None,
+    credentials: str | None,
+    allow_any_credentials: bool,
+    strict: bool,
     ready_file: str | None,
     log_level: str,
 ) -> None:
@@ -78,6 +86,9 @@ def emulator(
         port=port,
         rate_limit=rate_limit,
         region=region,
+        credentials=credentials,
+        allow_any_credentials=allow_any_credentials,
+        strict=strict,
     )
     if sys.platform == "win32":
         asyncio.run(_serve(server, ready_file))

@@ -16,7 +16,7 @@ from typing import Self
 
 from batchkms.emulator.actions import Office
 from batchkms.emulator.auth import Verifier
-from batchkms.emulator.credentials import Credential, Credentials
+from batchkms.emulator.credentials import Credential, Credentials, read_credentials
 from batchkms.emulator.datadir import default_data_dir, unusable
 from batchkms.emulator.front import http_server
 from batchkms.emulator.gateway import FailHook, Gateway
@@ -45,8 +45,11 @@ class Emulator:
     `data_dir` holds keys and the credential for later runs. `port` 0 takes any free one.
     `rate_limit` is the quota of Encrypt and Decrypt together, in calls a second; other actions
     have their documented ones; None limits nothing. `clock` gives Unix time and `ticks` seconds
-    that never run backwards; both are for tests. `fail` is for tests too: given the name of an
-    action that was authenticated and let through, it may return an error code to answer with.
+    that never run backwards; both are for tests. `credentials` is a file of further credentials
+    (see credentials.py); `allow_any_credentials` takes ids in it that look like real ones.
+    `strict` refuses what official clients do and the real gateway does not take. `fail` is for
+    tests too: given the name of an action that was authenticated and let through, it may return
+    an error code to answer with.
 
     Entering raises ConfigError if the port, the host or the data directory cannot be used.
     """
@@ -60,6 +63,9 @@ class Emulator:
         rate_limit: int | None = DEFAULT_RATE_LIMIT,
         region: str = DEFAULT_REGION,
         key_limit: int = KEY_LIMIT,
+        credentials: str | os.PathLike[str] | None = None,
+        allow_any_credentials: bool = False,
+        strict: bool = False,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
         fail: FailHook | None = None,
@@ -81,6 +87,13 @@ class Emulator:
         self._ticks = ticks
         self._fail = fail
         self._key_limit = key_limit
+        self._strict = strict
+        self._allow_any_credentials = allow_any_credentials
+        self._more_credentials = (
+            read_credentials(Path(credentials), allow_any_credentials=allow_any_credentials)
+            if credentials is not None
+            else []
+        )
         self._keys: KeyRing | None = None
         self._gateway: Gateway | None = None
         self._exit = AsyncExitStack()
@@ -100,12 +113,16 @@ class Emulator:
             self.secret_id, self.secret_key = account.secret_id, account.secret_key
             self._keys = keys
             own = Credential(secret_id=account.secret_id, secret_key=account.secret_key)
+            known = Credentials(
+                [own, *self._more_credentials], allow_any_credentials=self._allow_any_credentials
+            )
             self._gateway = Gateway(
                 office=Office(keys=keys, rate_limit=self._rate_limit),
-                verifier=Verifier(credentials=Credentials([own]), clock=self._clock),
+                verifier=Verifier(credentials=known, clock=self._clock, strict=self._strict),
                 ticks=self._ticks,
                 fail=self._fail,
                 clock=self._clock,
+                strict=self._strict,
             )
             await self._listen(stack, self._gateway)
             self._exit = stack.pop_all()
@@ -133,7 +150,7 @@ class Emulator:
         await self._keys.set_state(key_id, state)
 
     async def _listen(self, stack: AsyncExitStack, gateway: Gateway) -> None:
-        front = http_server(gateway)
+        front = http_server(gateway, strict=self._strict)
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(front, self._host, self._port, backlog=_BACKLOG)
