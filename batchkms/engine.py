@@ -100,11 +100,25 @@ class Engine:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._workers: list[asyncio.Task[None]] = []
         self._producer: asyncio.Task[None] | None = None
+        self._taken = 0
+        self._workers_wanted = self._options.concurrency
+        self._workers_now = 0
         self._no_more_rows = False
         self._draining = False
         self._stopped_by: BaseException | None = None
         self._source_error: BaseException | None = None
         self._first_failures = 0
+
+    def set_concurrency(self, workers: int) -> None:
+        """Works with so many calls in flight from now on; calls under way are finished."""
+        if self._no_more_rows:
+            return
+        added = workers - self._workers_wanted
+        self._workers_wanted = workers
+        self._window.release(items=added)
+        for _ in range(added):
+            self._workers.append(asyncio.create_task(self._work()))
+        self._tell_idle()
 
     @property
     def drained(self) -> bool:
@@ -193,10 +207,11 @@ class Engine:
             await self._window.room(size_bytes)
         self._window.enter(size_bytes)
         self.tally.rows += 1
+        self._taken += 1
         if isinstance(item, Result):
-            self._settled(self.tally.rows, item)
+            self._settled(self._taken, item)
             return
-        self._queue.append((self.tally.rows, item))
+        self._queue.append((self._taken, item))
         self._wake_one()
 
     def _wake_one(self) -> None:
@@ -208,6 +223,9 @@ class Engine:
 
     def _tell_no_more_rows(self) -> None:
         self._no_more_rows = True
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
         for waiter in self._idle:
             if not waiter.done():
                 waiter.set_result(None)
@@ -223,6 +241,7 @@ class Engine:
             worker.cancel()
 
     async def _work(self) -> None:
+        self._workers_now += 1
         try:
             while (taken := await self._next()) is not None:
                 ordinal, record = taken
@@ -238,15 +257,18 @@ class Engine:
         except Exception as error:
             # RunStopped, or a defect: either must end the run, not one worker in silence.
             self.stop(error)
+        finally:
+            self._workers_now -= 1
 
     async def _next(self) -> tuple[int, Record] | None:
         while not self._queue:
-            if self._no_more_rows:
+            if self._no_more_rows or self._workers_now > self._workers_wanted:
                 return None
             waiter = asyncio.get_running_loop().create_future()
             self._idle.append(waiter)
             await waiter
-        return self._queue.popleft()
+        # One worker too many leaves; those that stay do its rows.
+        return self._queue.popleft() if self._workers_now <= self._workers_wanted else None
 
     def _settled(self, ordinal: int, result: Result) -> None:
         # Whoever has nothing left to do may be waiting for the room that this Result takes.
@@ -262,7 +284,8 @@ class Engine:
 
     async def _end_output(self, producer: asyncio.Task[None]) -> None:
         await asyncio.wait([producer])
-        await asyncio.wait(self._workers)
+        while working := [worker for worker in self._workers if not worker.done()]:
+            await asyncio.wait(working)
         self._outbox.end()
 
 

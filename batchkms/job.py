@@ -29,6 +29,7 @@ class JobSpec:
     input: str
     output: str
     overwrite: bool
+    resume: bool
     format: Literal["jsonl", "csv"] | None
     output_format: Literal["jsonl", "csv"] | None
     id_field: str | None
@@ -96,7 +97,7 @@ class JobSpec:
 
     def settings(self) -> dict[str, Any]:
         """What a manifest keeps: every option as a JSON value, the proxy without a password."""
-        left_out = {"input", "output", "overwrite", "progress", "summary"}
+        left_out = {"input", "output", "overwrite", "resume", "progress", "summary"}
         values = {
             option.field: getattr(self, option.field)
             for option in COMMON
@@ -199,6 +200,11 @@ def _checked(values: dict[str, Any]) -> JobSpec:
         raise ConfigError(
             "results and summary cannot both go to stdout",
             hint="write the results to a file, or leave out --summary json",
+        )
+    if values["resume"] and values["overwrite"]:
+        raise ConfigError(
+            "--resume and --overwrite cannot go together",
+            hint="--resume goes on with what is there, --overwrite throws it away",
         )
     if values["emulator"]:
         _check_emulator(values)

@@ -153,6 +153,13 @@ COMMON: tuple[Option, ...] = (
         name="overwrite", parse=switch, default=False, switch=True, help="Replace an old output."
     ),
     Option(
+        name="resume",
+        parse=switch,
+        default=False,
+        switch=True,
+        help="Go on with a run that did not end; rows with a result are not sent again.",
+    ),
+    Option(
         name="format",
         parse=one_of("jsonl", "csv"),
         metavar="jsonl|csv",

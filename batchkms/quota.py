@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 
 from aiolimiter import AsyncLimiter
@@ -35,10 +34,17 @@ RECOVERY_PER_S = 0.01
 class PermitRing:
     """The times of the last Q permits. Pure: time is passed in, in seconds."""
 
-    def __init__(self, per_second: int, *, guard_s: float = GUARD_S) -> None:
-        self._times = [-math.inf] * per_second
+    def __init__(
+        self, per_second: int, *, guard_s: float = GUARD_S, before: PermitRing | None = None
+    ) -> None:
+        past = before.latest() if before is not None else []
+        self._times = [-math.inf] * max(0, per_second - len(past)) + past[-per_second:]
         self._next = 0
         self._period_s = WINDOW_S + guard_s
+
+    def latest(self) -> list[float]:
+        """The times that it holds, oldest first."""
+        return self._times[self._next :] + self._times[: self._next]
 
     def ready_at(self, permits: int) -> float:
         """When the next `permits` may be given at once; at most Q."""
@@ -88,20 +94,33 @@ class Quota:
     """
 
     def __init__(self, per_second: int | None) -> None:
-        if per_second is not None and per_second < 1:
-            raise ValueError("a quota is at least 1 call per second")
-        self.per_second = per_second
+        self.per_second: int | None = None
+        self._ring: PermitRing | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._server: asyncio.Task[None] | None = None
-        if per_second is None:
-            return
-        self._lot = max(1, per_second // LOTS_PER_SECOND)
-        self._ring = PermitRing(per_second)
-        self._pace = Pace(per_second)
-        self._capacity = 2.0 * self._lot
-        # The bucket leaks a little faster than the ring turns: it shapes the first second, whose
-        # pattern the ring then repeats, and only one of the two ever has to wait.
-        self._bucket = AsyncLimiter(self._capacity, self._capacity / per_second)
+        self.change(per_second)
+
+    def change(self, per_second: int | None) -> None:
+        """Keeps to another quota from now on.
+
+        Permits that were given in the last second count for it: when it is lowered, none is
+        given before the second's number is down to the new one.
+        """
+        if per_second is not None and per_second < 1:
+            raise ValueError("a quota is at least 1 call per second")
+        if per_second is not None:
+            self._lot = max(1, per_second // LOTS_PER_SECOND)
+            self._ring = PermitRing(per_second, before=self._ring)
+            self._pace = Pace(per_second)
+            self._capacity = 2.0 * self._lot
+            # The bucket leaks a little faster than the ring turns: it shapes the first second,
+            # whose pattern the ring then repeats, and only one of the two ever has to wait.
+            self._bucket = AsyncLimiter(self._capacity, self._capacity / per_second)
+        else:
+            self._ring = None
+        self.per_second = per_second
+        while self.per_second is None and self._drop_cancelled():
+            self._hand_out()
 
     def pace(self) -> float | None:
         """The rate aimed at now, in calls per second; None without a limit."""
@@ -140,11 +159,17 @@ class Quota:
 
     async def _serve(self) -> None:
         clock = asyncio.get_running_loop().time
-        while self._drop_cancelled():
+        while self._drop_cancelled() and self.per_second is not None:
             permits = min(self._lot, len(self._waiting))
             await self._smooth(permits * self._pace.quota / self._pace.at(clock()))
-            await _sleep_until(self._ring.ready_at(permits), clock)
-            self._ring.give(permits, clock())
+            while (ring := self._ring) is not None:
+                # The quota may have been changed while this waited, so that it is asked anew.
+                permits = min(permits, self.per_second)
+                if (left_s := ring.ready_at(permits) - clock()) <= 0:
+                    ring.give(permits, clock())
+                    break
+                # uvloop keeps time in whole milliseconds and spins on anything shorter.
+                await asyncio.sleep(math.ceil(left_s * 1000) / 1000)
             for _ in range(permits):
                 self._hand_out()
 
@@ -163,11 +188,3 @@ class Quota:
     def _hand_out(self) -> None:
         if self._drop_cancelled():
             self._waiting.popleft().set_result(None)
-
-
-async def _sleep_until(when: float, clock: Callable[[], float]) -> None:
-    left_s = when - clock()
-    while left_s > 0:
-        # uvloop keeps time in whole milliseconds and spins on anything shorter.
-        await asyncio.sleep(math.ceil(left_s * 1000) / 1000)
-        left_s = when - clock()

@@ -14,13 +14,16 @@ _LOWEST_US, _HIGHEST_US, _DIGITS = 1, 3_600_000_000, 3
 class Tally:
     """Counters of one run.
 
-    `rows` were taken from the input, `exhausted` tells whether that was all of it. `calls`
+    `rows` were taken from the input, `exhausted` tells whether that was all of it; `kept` of
+    them were done by an earlier run, with `kept_calls` calls, and count as done here. `calls`
     are attempts sent, `retries` those after a record's first. `latency` holds the latency of
     each row's last attempt in microseconds, to three digits.
     """
 
     def __init__(self) -> None:
         self.rows = 0
+        self.kept = 0
+        self.kept_calls = 0
         self.exhausted = False
         self.ok = 0
         self.failed = 0

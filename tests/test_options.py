@@ -31,6 +31,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("output", "out.jsonl", "out.jsonl"),
     ("overwrite", True, True),
     ("overwrite", "no", False),
+    ("resume", True, True),
     ("format", "csv", "csv"),
     ("output-format", "jsonl", "jsonl"),
     ("id-field", "name", "name"),

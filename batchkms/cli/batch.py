@@ -1,35 +1,36 @@
-"""What every batch command does around its operation: open, connect, run, write, report."""
+"""What every batch command does around its operation: open, connect, begin or resume, report."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
 
 import orjson
 
 from batchkms.cli.connect import Connection, calls_per_second, connect
 from batchkms.cli.logs import log_to_stderr
-from batchkms.cli.main import EXIT_INTERRUPTED, printable, tell
+from batchkms.cli.main import printable, tell
+from batchkms.cli.running import Running
 from batchkms.engine import Batch, Engine
-from batchkms.errors import RunStopped
+from batchkms.errors import BatchKmsError, ConfigError, RunStopped
 from batchkms.job import JobSpec
 from batchkms.operations.base import Operation
 from batchkms.quota import Quota
-from batchkms.reporting.progress import Meter, shown
-from batchkms.reporting.summary import State, Summary, exit_code
-from batchkms.runs.manifest import Manifest, input_description, manifest_path
-from batchkms.runs.output import Output, open_output
+from batchkms.reporting.summary import State, Summary
+from batchkms.runs.begin import AlreadyFinished, Begun, begin_run
+from batchkms.runs.earlier import Identity
+from batchkms.runs.fingerprint import InputRows, input_description
+from batchkms.runs.output import open_output
 from batchkms.sinks import open_sink
-from batchkms.sinks.base import Sink
 from batchkms.sources import input_format, open_source
 from batchkms.sources.base import Source
+from batchkms.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +39,19 @@ UVLOOP_ABOVE_RATE = 2_000
 asyncio's own loop takes half the CPU time."""
 
 OperationMaker = Callable[[Connection, JobSpec], Operation]
+JobReader = Callable[[], JobSpec]
 
 
-def run_job(spec: JobSpec, *, command: str, operation: OperationMaker) -> int:
+def run_job(
+    spec: JobSpec, *, command: str, operation: OperationMaker, again: JobReader | None = None
+) -> int:
     """Runs a batch job to its end and returns the exit code.
 
-    Raises ConfigError and InputError, before anything was sent.
+    `again` reads the job anew, for SIGHUP. Raises ConfigError and InputError, before anything
+    was sent.
     """
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return _loop_runner(spec)(_run(spec, command, operation))
+    return _loop_runner(spec)(_run(spec, command, operation, again))
 
 
 def _loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
@@ -58,49 +63,58 @@ def _loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
     return asyncio.run  # type: ignore[return-value]  # the same
 
 
-async def _run(spec: JobSpec, command: str, operation: OperationMaker) -> int:
-    began = time.monotonic()
+async def _run(
+    spec: JobSpec, command: str, operation: OperationMaker, again: JobReader | None
+) -> int:
+    began_s = time.monotonic()
+    tally = Tally()
     async with AsyncExitStack() as stack:
         sink = open_sink(spec.output, format=spec.output_format)
         output = open_output(
             spec.output,
             input_path=spec.input,
             overwrite=spec.overwrite,
+            resume=spec.resume,
             fsync_interval_s=spec.fsync_interval,
         )
-        source = open_source(
-            spec.input,
-            format=spec.format,
-            fields=spec.fields(),
-            needs_key=spec.key_id is None and not spec.emulator,
-        )
-        stack.push_async_callback(source.aclose)
+        source = _source(spec, stack)
         connection = await connect(spec, stack)
-        batches = await stack.enter_async_context(aclosing(await _first_read(source)))
+        identity = _identity(spec, command, source, connection, sink.format)
+        try:
+            begun = begin_run(output, identity, resume=spec.resume, tally=tally)
+        except AlreadyFinished as finished:
+            return _told_finished(finished, spec)
+        stack.callback(output.close)
+        rows = InputRows(done=begun.done, expected=begun.expected)
+        batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
         quota = Quota(await calls_per_second(spec, connection))
         engine = Engine(
             operation(connection, spec),
             quota=quota,
             retry=spec.retry_policy(),
             options=spec.engine_options(),
+            tally=tally,
         )
-        job = _Job(
-            spec=spec,
-            command=command,
+        begun.make_files()
+        running = Running(
+            title=f"batchkms {command} {source.name} → {spec.output}",
             source=source,
+            rows=rows,
             output=output,
             sink=sink,
             engine=engine,
-            manifest=Manifest(manifest_path(output.path)) if output.path else None,
+            manifest=begun.manifest,
+            progress=spec.progress,
+            reload=None if again is None else partial(_reload, again, spec, quota, engine, begun),
         )
-        ending = await job.run(_limited(batches, spec.limit))
+        ending = await running.run(await stack.enter_async_context(aclosing(batches)))
     summary = Summary(
         command=command,
         state=ending.state,
-        tally=engine.tally,
-        wall_s=time.monotonic() - began,
+        tally=tally,
+        wall_s=time.monotonic() - began_s,
         output=output.where(finished=ending.state is State.FINISHED),
-        manifest=str(job.manifest.path) if job.manifest else None,
+        manifest=str(begun.manifest.path) if begun.manifest else None,
         rate=quota.per_second,
         key_id=connection.demo_key_id,
         error=ending.error,
@@ -108,112 +122,42 @@ async def _run(spec: JobSpec, command: str, operation: OperationMaker) -> int:
     return _told(summary, spec)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ending:
-    state: State
-    error: RunStopped | None = None
+def _source(spec: JobSpec, stack: AsyncExitStack) -> Source:
+    source = open_source(
+        spec.input,
+        format=spec.format,
+        fields=spec.fields(),
+        needs_key=spec.key_id is None and not spec.emulator,
+    )
+    stack.push_async_callback(source.aclose)
+    return source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """All that a run needs, opened."""
-
-    spec: JobSpec
-    command: str
-    source: Source
-    output: Output
-    sink: Sink
-    engine: Engine
-    manifest: Manifest | None
-
-    async def run(self, batches: AsyncIterator[Batch]) -> _Ending:
-        """Runs it to whatever end, with its files in order at the end.
-
-        Raises ConfigError when the output or its manifest cannot be made.
-        """
-        self._begin_manifest()
-        self.output.begin()
-        try:
-            ending = await self._results_written(batches)
-        except BaseException as error:
-            # A defect, or the loop is being torn down: keep what there is, then let it pass.
-            with suppress(Exception):
-                await self.output.abandon()
-                self._end_manifest(State.STOPPED, type(error).__name__, None)
-            raise
-        return await self._end_output(ending)
-
-    async def _results_written(self, batches: AsyncIterator[Batch]) -> _Ending:
-        engine, source = self.engine, self.source
-        meter = Meter(
-            f"batchkms {self.command} {printable(source.name)} → {printable(self.spec.output)}",
-            engine.tally,
-            consumed=lambda: _share_read(source),
-            queued=lambda: engine.queued,
-            outage=lambda: engine.outage,
-        )
-        try:
-            with _draining_on_signals(engine):
-                async with shown(meter, self.spec.progress), aclosing(engine.run(batches)) as lots:
-                    await self.output.write(self.sink.header())
-                    async for results in lots:
-                        await self.output.write(self.sink.encode(results))
-        except RunStopped as error:
-            return _Ending(state=State.STOPPED, error=error)
-        return _Ending(state=State.INTERRUPTED if engine.drained else State.FINISHED)
-
-    async def _end_output(self, ending: _Ending) -> _Ending:
-        digest: str | None = None
-        try:
-            if ending.state is State.FINISHED:
-                digest = await self.output.finish()
-            else:
-                await self.output.abandon()
-        except RunStopped as error:
-            ending = _Ending(state=State.STOPPED, error=ending.error or error)
-        reason = None if ending.error is None else str(ending.error)
-        try:
-            self._end_manifest(ending.state, reason, digest)
-        except RunStopped as error:
-            ending = _Ending(state=State.STOPPED, error=ending.error or error)
-        return ending
-
-    def _begin_manifest(self) -> None:
-        if self.manifest is None:
-            return
-        spec = self.spec
-        self.manifest.begin(
-            command=self.command,
-            input=input_description(
-                spec.input,
-                format=input_format(spec.input, spec.format),
-                size_bytes=self.source.size_bytes,
-            ),
-            output={"path": os.path.abspath(self.spec.output), "format": self.sink.format},
-            settings=spec.settings(),
-        )
-
-    def _end_manifest(self, state: State, reason: str | None, output_sha256: str | None) -> None:
-        if self.manifest is None:
-            return
-        self.manifest.end(
-            state=state.value,
-            exit_code=int(exit_code(self.engine.tally, state)),
-            reason=reason,
-            tally=self.engine.tally,
-            input_sha256=self.source.sha256,
-            output_sha256=output_sha256,
-            output_bytes=self.output.size_bytes,
-        )
+def _identity(
+    spec: JobSpec, command: str, source: Source, connection: Connection, output_format: str
+) -> Identity:
+    key_id = spec.key_id or connection.demo_key_id
+    return Identity(
+        command=command,
+        settings={**spec.settings(), **({"key_id": key_id} if key_id else {})},
+        input=input_description(
+            spec.input,
+            format=input_format(spec.input, spec.format),
+            size_bytes=source.size_bytes,
+        ),
+        output={
+            "path": os.path.abspath(spec.output),
+            "format": output_format,
+            "overwrite": spec.overwrite,
+        },
+    )
 
 
-async def _first_read(source: Source) -> AsyncGenerator[Batch, None]:
-    """The batches of a source, with the first one read already.
+async def _first_read(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
+    """The batches, with the first one read already.
 
-    So an input that cannot be used at all is told before anything is made or sent. Raises
-    InputError.
+    So an input that cannot be used at all is told before anything is sent. Raises InputError.
     """
-    batches = source.batches()
     first: Batch = []
     broken: RunStopped | None = None
     try:
@@ -225,8 +169,9 @@ async def _first_read(source: Source) -> AsyncGenerator[Batch, None]:
         if broken is not None:
             raise broken
         yield first
-        async for batch in batches:
-            yield batch
+        async with aclosing(batches):
+            async for batch in batches:
+                yield batch
 
     return all_of_it()
 
@@ -241,34 +186,35 @@ async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIte
         left = None if left is None else left - len(batch)
 
 
-def _share_read(source: Source) -> float | None:
-    return source.read_bytes / source.size_bytes if source.size_bytes else None
-
-
-@contextmanager
-def _draining_on_signals(engine: Engine) -> Iterator[None]:
-    """While inside, the first SIGINT or SIGTERM drains the run and the second ends the process."""
-    loop = asyncio.get_running_loop()
-    told = False
-
-    def interrupted() -> None:
-        nonlocal told
-        if told:
-            os._exit(EXIT_INTERRUPTED)
-        told = True
-        log.warning(
-            "interrupted: waiting for the calls in flight; interrupt again to leave at once"
-        )
-        engine.drain()
-
-    signals = (signal.SIGINT, signal.SIGTERM) if sys.platform != "win32" else ()
-    for number in signals:
-        loop.add_signal_handler(number, interrupted)
+def _reload(again: JobReader, spec: JobSpec, quota: Quota, engine: Engine, begun: Begun) -> None:
+    """Takes rate, reserve and concurrency from the job file as it is now."""
     try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
+        now = again()
+        if isinstance(now.rate, str):
+            raise ConfigError(f"rate = {now.rate!r} cannot be taken in the middle of a run")
+    except BatchKmsError as error:
+        log.warning("the job file is not taken: %s", error)
+        return
+    quota.change(max(1, int(now.rate * (1 - now.reserve))))
+    engine.set_concurrency(now.concurrency)
+    changed = {"rate": now.rate, "reserve": now.reserve, "concurrency": now.concurrency}
+    if begun.manifest is not None:
+        begun.manifest.change(changed)
+    log.info(
+        "the job file was read again: %s calls/s, concurrency %s",
+        f"{quota.per_second:,}",
+        f"{now.concurrency:,}",
+    )
+
+
+def _told_finished(finished: AlreadyFinished, spec: JobSpec) -> int:
+    """Says what an earlier run has done, and exits as it did."""
+    if spec.summary == "json":
+        print(orjson.dumps(finished.as_json()).decode(), flush=True)
+    else:
+        line = f"nothing to do: {finished.output} was finished at {finished.ended_at}"
+        print(f"batchkms: {printable(line)}", file=sys.stderr)
+    return finished.exit_code
 
 
 def _told(summary: Summary, spec: JobSpec) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -31,8 +32,10 @@ def encrypt(input: str | None, config: str | None, **flags: Any) -> None:
     are never a flag: they come from --profile or --credentials, else TENCENTCLOUD_SECRET_ID and
     TENCENTCLOUD_SECRET_KEY (and a token), ~/.tencentcloud/credentials, ~/.tccli, or the CVM role.
     """
-    spec = job_from(input_path=input, flags=flags, environ=os.environ, config=config)
-    sys.exit(run_job(spec, command="encrypt", operation=_operation))
+    read = partial(job_from, input_path=input, flags=flags, environ=os.environ, config=config)
+    sys.exit(
+        run_job(read(), command="encrypt", operation=_operation, again=read if config else None)
+    )
 
 
 def _operation(connection: Connection, spec: JobSpec) -> Operation:

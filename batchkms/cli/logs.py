@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import orjson
@@ -15,7 +16,9 @@ class _StderrHandler(logging.Handler):
     """Writes to whatever stderr is now: a live display replaces it while it is drawn."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        # A terminal that was closed must not end the run that it was watching.
+        with suppress(OSError):
+            print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _TextFormatter(logging.Formatter):

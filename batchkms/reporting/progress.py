@@ -94,7 +94,9 @@ class Meter:
         self._outage = outage
         self._clock = clock
         self._began = clock()
-        self._past: deque[tuple[float, int]] = deque([(self._began, 0)])
+        self._kept = tally.kept
+        """Rows of an earlier run: done, but no work of this one."""
+        self._past: deque[tuple[float, int]] = deque([(self._began, tally.done)])
 
     def snapshot(self) -> Snapshot:
         """Where the run stands now."""
@@ -105,7 +107,7 @@ class Meter:
         since, before = self._past[0]
         rate_now = (tally.done - before) / (now - since) if now > since else 0.0
         elapsed = now - self._began
-        average = tally.done / elapsed if elapsed > 0 else 0.0
+        average = (tally.done - self._kept) / elapsed if elapsed > 0 else 0.0
         share = self._share()
         return Snapshot(
             title=self._title,

@@ -94,13 +94,14 @@ class Summary:
             "rows": tally.rows,
             "ok": tally.ok,
             "failed": tally.failed,
+            "kept": tally.kept,
             "classes": {str(name): rows for name, rows in tally.by_class.items()},
             "codes": dict(tally.by_code),
             "calls": tally.calls,
             "retries": tally.retries,
             "throttled": tally.throttled,
             "calls_per_second": round(_per_second(tally.calls - 1, tally.calling_s), 2),
-            "records_per_second": round(_per_second(tally.done, self.wall_s), 2),
+            "records_per_second": round(_per_second(tally.done - tally.kept, self.wall_s), 2),
             "rate_limit": self.rate,
             "latency_ms": self.latency_ms(),
             "wall_s": round(self.wall_s, 3),
@@ -116,9 +117,10 @@ class Summary:
     def as_text(self) -> list[str]:
         """The summary for people, line by line."""
         tally = self.tally
+        kept = f", {tally.kept:,} of them kept from earlier" if tally.kept else ""
         lines = [
             f"{self.state.value}: {tally.done:,} {_rows(tally.done)} in {_span(self.wall_s)}, "
-            f"{tally.ok:,} ok, {tally.failed:,} failed"
+            f"{tally.ok:,} ok, {tally.failed:,} failed{kept}"
         ]
         lines += [
             f"  {name}: {count:,} ({_codes(tally, name)})"

@@ -6,6 +6,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # looked at before each use
+
 PRIVATE_FILE = 0o600
 
 
@@ -23,6 +28,16 @@ def create_private(path: Path) -> int:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     return os.open(path, flags, PRIVATE_FILE)
+
+
+def lock(fd: int) -> None:
+    """Locks a file for this process until the descriptor is closed, however it ends.
+
+    Raises BlockingIOError when another process holds it. Without such locks (Windows) every
+    file is free.
+    """
+    if fcntl is not None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def sync_folder(folder: Path) -> None:

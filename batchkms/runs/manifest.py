@@ -1,29 +1,25 @@
 """The manifest of a run, `OUT.run.json`: what ran, on which input, how, and how it ended.
 
-It is on the disk before the first row and replaced as a whole at the end, so that it always
-parses. It names keys and settings, never a secret.
+It is on the disk before the first row and replaced as a whole, so that it always parses. It
+names keys and settings, never a secret.
 """
 
 from __future__ import annotations
 
-import hashlib
-import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
 from batchkms._version import __version__
 from batchkms.errors import ConfigError, OutputError
 from batchkms.runs.files import replace_file
+from batchkms.runs.fingerprint import Prefix
 from batchkms.tally import Tally
 
 FORMAT_VERSION = 1
-
-HEAD_BYTES = 64 * 1024
-"""So much of an input is fingerprinted before the run; the rest is while it is read."""
 
 
 def manifest_path(output: Path) -> Path:
@@ -33,10 +29,48 @@ def manifest_path(output: Path) -> Path:
 
 @dataclass(slots=True)
 class Manifest:
-    """The manifest of one output. Changes reach the disk with `save`."""
+    """The manifest of one output. `begin`, `resume`, `progress`, `change` and `end` write it."""
 
     path: Path
     content: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """The manifest that is there, None if there is none. Raises ConfigError."""
+        try:
+            content = orjson.loads(path.read_bytes())
+            if content["format"] != FORMAT_VERSION:
+                raise ConfigError(
+                    f"{path} has the format {content['format']!r}, and this batchkms reads "
+                    f"{FORMAT_VERSION}",
+                    hint="use the batchkms that wrote it",
+                )
+            for name, kind in {"input": dict, "output": dict, "settings": dict}.items():
+                if not isinstance(content[name], kind):
+                    raise TypeError(name)
+            str(content["command"] + content["state"])
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be read: {error.strerror}", hint="check its permissions"
+            ) from None
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise ConfigError(
+                f"{path} is no manifest", hint="restore it, or begin anew with --overwrite"
+            ) from None
+        return cls(path, content)
+
+    @property
+    def finished(self) -> bool:
+        """Whether its run came to its end."""
+        return bool(self.content.get("state") == "finished")
+
+    @property
+    def read(self) -> Prefix | None:
+        """The rows that its run is known to have read."""
+        read = self.content["input"].get("read")
+        return Prefix(read["rows"], read["sha256"]) if read and read["rows"] else None
 
     def begin(
         self,
@@ -57,13 +91,27 @@ class Manifest:
             "output": output,
             "settings": settings,
         }
-        try:
-            self._save()
-        except OSError as error:
-            raise ConfigError(
-                f"the manifest {self.path} cannot be written: {error.strerror}",
-                hint="check the permissions and the space of its folder, or another -o",
-            ) from None
+        self._save_first()
+
+    def resume(self, *, kept_rows: int, settings: dict[str, Any]) -> None:
+        """Notes that the run goes on. Raises ConfigError."""
+        for name in ("ended_at", "exit_code", "reason", "counts"):
+            self.content.pop(name, None)
+        noted = {"at": _now(), "kept_rows": kept_rows, "batchkms": __version__}
+        self.content["resumed"] = [*self.content.get("resumed", []), noted]
+        self.content |= {"state": "running", "settings": settings}
+        self._save_first()
+
+    def progress(self, prefix: Prefix) -> None:
+        """Notes how far the input was read. Raises OSError, and the last version stays."""
+        self.content["input"]["read"] = {"rows": prefix.rows, "sha256": prefix.sha256}
+        self._save()
+
+    def change(self, settings: dict[str, Any]) -> None:
+        """Notes that settings were changed in the middle of the run."""
+        noted = {"at": _now(), **settings}
+        self.content["changed"] = [*self.content.get("changed", []), noted]
+        self.content["settings"] |= settings
 
     def end(
         self,
@@ -72,27 +120,38 @@ class Manifest:
         exit_code: int,
         reason: str | None,
         tally: Tally,
+        prefix: Prefix,
         input_sha256: str | None,
         output_sha256: str | None,
         output_bytes: int,
     ) -> None:
-        """Writes the last version. Raises OutputError; the first one is still there then."""
+        """Writes the last version. Raises OutputError; an earlier one is still there then."""
         self.content |= {
             "state": state,
             "ended_at": _now(),
             "exit_code": exit_code,
             "counts": counts(tally),
         }
+        self.content.pop("reason", None)
         if reason is not None:
             self.content["reason"] = reason
         self.content["input"]["sha256"] = input_sha256
         self.content["output"] |= {"sha256": output_sha256, "size_bytes": output_bytes}
         try:
-            self._save()
+            self.progress(prefix)
         except OSError as error:
             raise OutputError(
                 f"the manifest {self.path} cannot be written: {error.strerror}",
-                hint="the results are complete; only the manifest still says that the run goes on",
+                hint="the results are kept; mend the cause, then run again with --resume",
+            ) from None
+
+    def _save_first(self) -> None:
+        try:
+            self._save()
+        except OSError as error:
+            raise ConfigError(
+                f"the manifest {self.path} cannot be written: {error.strerror}",
+                hint="check the permissions and the space of its folder, or another -o",
             ) from None
 
     def _save(self) -> None:
@@ -100,41 +159,17 @@ class Manifest:
 
 
 def counts(tally: Tally) -> dict[str, Any]:
-    """The counts of a run as the manifest keeps them."""
+    """The counts of a run as the manifest keeps them, rows of earlier parts of it included."""
     return {
         "rows": tally.rows,
         "ok": tally.ok,
         "failed": tally.failed,
         "by_class": {str(name): rows for name, rows in tally.by_class.items()},
         "by_key": dict(tally.by_key),
-        "calls": tally.calls,
+        "calls": tally.calls + tally.kept_calls,
         "retries": tally.retries,
         "throttled": tally.throttled,
     }
-
-
-def input_description(path: str, *, format: str, size_bytes: int | None) -> dict[str, Any]:
-    """An input as the manifest keeps it, with the SHA-256 of its head if it is a file."""
-    described: dict[str, Any] = {
-        "path": path if path == "-" else str(Path(path).absolute()),
-        "format": format,
-    }
-    if size_bytes is not None:
-        described["size_bytes"] = size_bytes
-    if path != "-" and (head := _head(Path(path))) is not None:
-        described["head_sha256"] = hashlib.sha256(head).hexdigest()
-    return described
-
-
-def _head(path: Path) -> bytes | None:
-    try:
-        # Opening a FIFO here would take its first bytes away from the run.
-        if not stat.S_ISREG(path.stat().st_mode):
-            return None
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError:
-        return None
 
 
 def _now() -> str:

@@ -23,8 +23,11 @@ _HIGH_WATER_BYTES = 1024 * 1024
 class Target(Protocol):
     """What groups of results are written to. Its methods run in the writing thread."""
 
-    def append(self, data: bytes) -> None:
-        """Adds whole rows at the end. Raises OutputError, and then none of them is there."""
+    def append(self, data: bytes, sums: bytes) -> None:
+        """Adds whole rows at the end, with their records of `rowsums`.
+
+        Raises OutputError, and then none of them is there.
+        """
 
     def sync(self) -> None:
         """Makes what was appended durable. Raises OutputError."""
@@ -42,6 +45,7 @@ class GroupWriter:
         self._fsync_interval_s = fsync_interval_s
         self._thread = SerialThread("batchkms-output")
         self._waiting: list[bytes] = []
+        self._waiting_sums: list[bytes] = []
         self._waiting_bytes = 0
         self._unsynced_since: float | None = None
         self._closing = False
@@ -51,12 +55,13 @@ class GroupWriter:
         self._error: OutputError | None = None
         self._task = asyncio.create_task(self._keep_writing(), name="batchkms-output")
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, sums: bytes = b"") -> None:
         """Takes whole rows; waits only while more than a megabyte is still to be written.
 
         Raises OutputError when an earlier group could not be written.
         """
         self._waiting.append(data)
+        self._waiting_sums.append(sums)
         self._waiting_bytes += len(data)
         self._arrived.set()
         if self._waiting_bytes > _GROUP_BYTES:
@@ -101,13 +106,14 @@ class GroupWriter:
 
     async def _write_group(self) -> None:
         group, self._waiting = b"".join(self._waiting), []
+        sums, self._waiting_sums = b"".join(self._waiting_sums), []
         self._waiting_bytes = 0
         if not self._closing:
             self._arrived.clear()
             self._hurry.clear()
         self._room.set()
         if group:
-            await self._thread.run(partial(self._target.append, group))
+            await self._thread.run(partial(self._target.append, group, sums))
             self._unsynced_since = self._unsynced_since or asyncio.get_running_loop().time()
 
     async def _sync_if_due(self) -> None:

@@ -32,3 +32,8 @@ def open_sink(path: str, *, format: str | None = None) -> Sink:
             hint="name it .jsonl or .csv, or add --output-format",
         )
     return _SINKS[name]()
+
+
+def sink_of(format: str) -> Sink:
+    """The format of this name. Raises KeyError."""
+    return _SINKS[format]()

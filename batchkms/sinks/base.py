@@ -18,5 +18,5 @@ class Sink(Protocol):
     def header(self) -> bytes:
         """What comes before the first row; may be empty."""
 
-    def encode(self, results: Iterable[Result]) -> bytes:
-        """The rows, each complete and ended."""
+    def encode(self, results: Iterable[Result]) -> list[bytes]:
+        """One row for each result, complete and ended."""

@@ -28,13 +28,23 @@ class CsvSink:
 
     format = "csv"
 
+    def __init__(self) -> None:
+        self._text = io.StringIO(newline="")
+        self._table = csv.writer(self._text, lineterminator="\r\n")
+
     def header(self) -> bytes:
         """The names of the columns."""
-        return _encoded([COLUMNS])
+        return self._row(COLUMNS)
 
-    def encode(self, results: Iterable[Result]) -> bytes:
-        """The rows, each complete and ended by CR LF."""
-        return _encoded([_cells(result) for result in results])
+    def encode(self, results: Iterable[Result]) -> list[bytes]:
+        """One row for each result, ended by CR LF."""
+        return [self._row(_cells(result)) for result in results]
+
+    def _row(self, cells: Iterable[str]) -> bytes:
+        self._text.seek(0)
+        self._text.truncate()
+        self._table.writerow(cells)
+        return self._text.getvalue().encode()
 
 
 def _cells(result: Result) -> list[str]:
@@ -44,9 +54,3 @@ def _cells(result: Result) -> list[str]:
         text = "" if value is None else str(value)
         cells.append(guard(text) if guarded else text)
     return cells
-
-
-def _encoded(rows: Iterable[Iterable[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()

@@ -21,6 +21,7 @@ class JsonlSink:
         """JSON Lines have none."""
         return b""
 
-    def encode(self, results: Iterable[Result]) -> bytes:
-        """The rows, each complete and ended by a newline."""
-        return self._encoder.encode_lines(results)
+    def encode(self, results: Iterable[Result]) -> list[bytes]:
+        """One row for each result, ended by a newline."""
+        encode = self._encoder.encode
+        return [encode(result) + b"\n" for result in results]

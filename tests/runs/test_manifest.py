@@ -13,7 +13,8 @@ import pytest
 
 from batchkms.errors import ConfigError, OutputError
 from batchkms.records import Result, rejected
-from batchkms.runs.manifest import HEAD_BYTES, Manifest, input_description, manifest_path
+from batchkms.runs.fingerprint import HEAD_BYTES, Prefix, input_description
+from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.tally import Tally
 
 
@@ -34,6 +35,7 @@ def _end(manifest: Manifest, tally: Tally) -> None:
         exit_code=1,
         reason=None,
         tally=tally,
+        prefix=Prefix(2, "c" * 64),
         input_sha256="a" * 64,
         output_sha256="b" * 64,
         output_bytes=123,
@@ -65,7 +67,8 @@ def test_it_ends_with_counts_and_digests(tmp_path: Path) -> None:
         **{"rows": 2, "ok": 1, "failed": 1, "calls": 0, "retries": 0, "throttled": 0},
         **{"by_class": {"invalid_record": 1}, "by_key": {"k": 1}},
     }
-    assert content["input"] == {"path": "in.jsonl", "sha256": "a" * 64}
+    read = {"rows": 2, "sha256": "c" * 64}
+    assert content["input"] == {"path": "in.jsonl", "read": read, "sha256": "a" * 64}
     assert content["output"] == {"path": "out.jsonl", "sha256": "b" * 64, "size_bytes": 123}
 
 

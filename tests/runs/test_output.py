@@ -13,7 +13,8 @@ import pytest
 
 from batchkms.errors import ConfigError, OutputError
 from batchkms.runs import files
-from batchkms.runs.output import FileOutput, open_output
+from batchkms.runs.fileoutput import FileOutput
+from batchkms.runs.output import open_output
 
 
 def _output(folder: Path, *, overwrite: bool = False) -> FileOutput:
@@ -24,13 +25,18 @@ def _output(folder: Path, *, overwrite: bool = False) -> FileOutput:
 
 async def test_the_output_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     output = _output(tmp_path)
+    output.create()
     output.begin()
-    await output.write(b"one\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl.partial"]
+    await output.write([b"one\n"], [1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "out.jsonl.partial",
+        "out.jsonl.partial.sums",
+    ]
     assert stat.S_IMODE(output.partial.stat().st_mode) == 0o600
-    await output.write(b"two\n")
-    digest = await output.finish()
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    await output.write([b"two\n"], [1])
+    digest = await output.complete()
+    output.publish()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.run.sums"]
     assert output.path.read_bytes() == b"one\ntwo\n"
     assert digest == hashlib.sha256(b"one\ntwo\n").hexdigest()
     assert output.size_bytes == 8
@@ -38,8 +44,9 @@ async def test_the_output_has_its_name_only_when_it_is_complete(tmp_path: Path) 
 
 async def test_an_abandoned_output_keeps_what_was_written(tmp_path: Path) -> None:
     output = _output(tmp_path)
+    output.create()
     output.begin()
-    await output.write(b"one\n")
+    await output.write([b"one\n"], [1])
     await output.abandon()
     assert output.partial.read_bytes() == b"one\n"
     assert not output.path.exists()
@@ -50,20 +57,24 @@ async def test_overwriting_keeps_the_old_output_until_the_new_one_is_complete(
 ) -> None:
     (tmp_path / "out.jsonl").write_bytes(b"old\n")
     output = _output(tmp_path, overwrite=True)
+    output.create()
     output.begin()
-    await output.write(b"new\n")
+    await output.write([b"new\n"], [1])
     assert output.path.read_bytes() == b"old\n"
-    await output.finish()
+    await output.complete()
+    output.publish()
     assert output.path.read_bytes() == b"new\n"
 
 
 async def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     output = _output(tmp_path)
+    output.create()
     output.begin()
-    await output.write(b"ours\n")
+    await output.write([b"ours\n"], [1])
     output.path.write_bytes(b"theirs\n")
+    await output.complete()
     with pytest.raises(OutputError, match="another program made"):
-        await output.finish()
+        output.publish()
     assert output.path.read_bytes() == b"theirs\n"
     assert output.partial.read_bytes() == b"ours\n"
 
@@ -72,7 +83,7 @@ async def test_a_partial_file_that_appears_meanwhile_is_not_replaced(tmp_path: P
     output = _output(tmp_path)
     output.partial.write_bytes(b"theirs\n")
     with pytest.raises(ConfigError, match="File exists"):
-        output.begin()
+        output.create()
     assert output.partial.read_bytes() == b"theirs\n"
 
 
@@ -95,9 +106,11 @@ def _full_after(size_bytes: int) -> Callable[[int, memoryview], int]:
 async def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "write", _full_after(1000))
     output = _output(tmp_path)
+    output.create()
     output.begin()
-    await output.write(b"a row of some length\n")
-    await output.finish()
+    await output.write([b"a row of some length\n"], [1])
+    await output.complete()
+    output.publish()
     assert output.path.read_bytes() == b"a row of some length\n"
 
 
@@ -105,13 +118,14 @@ async def test_a_group_that_does_not_fit_leaves_no_torn_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = _output(tmp_path)
+    output.create()
     output.begin()
-    output.append(b"one\n")
+    output.append(b"one\n", b"")
     monkeypatch.setattr(os, "write", _full_after(6))
-    await output.write(b"a second row that is longer\n")
+    await output.write([b"a second row that is longer\n"], [1])
     with pytest.raises(OutputError, match="No space left") as caught:
         await output.abandon()
-    assert caught.value.hint == "free some space; the rows that are in it are kept"
+    assert caught.value.hint == "free some space, then run again with --resume"
     assert output.partial.read_bytes() == b"one\n"
 
 
@@ -119,15 +133,17 @@ async def test_a_failed_fsync_ends_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = _output(tmp_path)
+    output.create()
     output.begin()
-    await output.write(b"one\n")
+    await output.write([b"one\n"], [1])
 
     def fail(fd: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OutputError, match="Input/output error"):
-        await output.finish()
+        await output.complete()
+    output.close()
     assert not output.path.exists()
 
 

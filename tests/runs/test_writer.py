@@ -22,7 +22,7 @@ class _Target:
         self.broken = False
         self.threads: set[str] = set()
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes, sums: bytes) -> None:
         self.gate.wait()
         self.threads.add(threading.current_thread().name)
         if self.broken:

@@ -218,7 +218,14 @@ async def test_the_second_signal_ends_the_process_at_once(
     batchkms: Program, tmp_path: Path
 ) -> None:
     _inventory(batchkms, 5000)
-    server = await asyncio.start_server(_never_answers, "127.0.0.1", 0)
+    called = asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     async with server:
         endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         process = await asyncio.create_subprocess_exec(
@@ -231,18 +238,13 @@ async def test_the_second_signal_ends_the_process_at_once(
             stderr=asyncio.subprocess.PIPE,
         )
         assert process.stderr is not None
-        await asyncio.to_thread(until, (batchkms.folder / "out.jsonl.partial").exists)
+        await asyncio.wait_for(called.wait(), 20)
         process.send_signal(signal.SIGINT)
         assert b"interrupted" in await asyncio.wait_for(process.stderr.readline(), 10)
         process.send_signal(signal.SIGINT)
         rest = await asyncio.wait_for(process.stderr.read(), 5)
         assert await asyncio.wait_for(process.wait(), 5) == 130
     assert b"Traceback" not in rest
-
-
-async def _never_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()
-    writer.close()
 
 
 async def test_a_reader_of_stdout_that_goes_away_stops_the_run(

@@ -1,0 +1,210 @@
+"""A run from its first row to its end: results written, manifest kept, signals obeyed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from batchkms.cli.main import EXIT_INTERRUPTED, printable
+from batchkms.engine import Batch, Engine
+from batchkms.errors import OutputError, RunStopped
+from batchkms.reporting.progress import Meter, shown
+from batchkms.reporting.summary import State, exit_code
+from batchkms.runs.fingerprint import InputRows
+from batchkms.runs.manifest import Manifest
+from batchkms.runs.output import Output
+from batchkms.sinks.base import Sink
+from batchkms.sources.base import Source
+
+log = logging.getLogger(__name__)
+
+NOTE_EVERY_S = 5.0
+"""How often the manifest notes how far the input was read."""
+
+_POSIX = sys.platform != "win32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended, and what stopped it."""
+
+    state: State
+    error: RunStopped | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """All that a run needs, opened. `reload` is called for SIGHUP, None drains instead."""
+
+    title: str
+    source: Source
+    rows: InputRows
+    output: Output
+    sink: Sink
+    engine: Engine
+    manifest: Manifest | None
+    progress: Literal["auto", "always", "never"]
+    reload: Callable[[], None] | None = None
+
+    async def run(self, batches: AsyncIterator[Batch]) -> Ending:
+        """Runs it to whatever end, with its files in order at the end."""
+        self.output.begin()
+        try:
+            ending = await self._results_written(batches)
+        except BaseException as error:
+            # A defect, or the loop is being torn down: keep what there is, then let it pass.
+            with suppress(Exception):
+                await self.output.abandon()
+                self._end_manifest(Ending(state=State.STOPPED), type(error).__name__, None)
+            raise
+        return await self._closed(ending)
+
+    async def _results_written(self, batches: AsyncIterator[Batch]) -> Ending:
+        engine, output, encode = self.engine, self.output, self.sink.encode
+        meter = Meter(
+            printable(self.title),
+            engine.tally,
+            consumed=lambda: _share_read(self.source),
+            queued=lambda: engine.queued,
+            outage=lambda: engine.outage,
+        )
+        try:
+            with self._signals():
+                async with self._noting(), shown(meter, self.progress):
+                    if not output.size_bytes and (header := self.sink.header()):
+                        await output.write([header])
+                    async with aclosing(engine.run(batches)) as lots:
+                        async for results in lots:
+                            await output.write(encode(results), [row.seq for row in results])
+        except RunStopped as error:
+            return Ending(state=State.STOPPED, error=error)
+        if engine.drained:
+            return Ending(state=State.INTERRUPTED)
+        return self._conserved()
+
+    def _conserved(self) -> Ending:
+        """Every row of the input has one result, or this says which sum does not come out."""
+        tally, rows = self.engine.tally, self.rows
+        if rows.read == tally.ok + tally.failed and rows.skipped == tally.kept:
+            return Ending(state=State.FINISHED)
+        return Ending(
+            state=State.STOPPED,
+            error=RunStopped(
+                f"the rows do not add up: {rows.read:,} read, {tally.ok:,} ok, {tally.failed:,} "
+                f"failed, {tally.kept:,} kept from earlier, of which the input holds "
+                f"{rows.skipped:,}",
+                hint="this is a defect of batchkms, or the input was changed: please report this "
+                "line; the results so far are kept",
+            ),
+        )
+
+    async def _closed(self, ending: Ending) -> Ending:
+        """Brings the output and then the manifest to the disk, then the output to its name.
+
+        In this order a finished manifest never stands beside an output that lacks rows; a run
+        that dies before the last step is resumed by doing that step.
+        """
+        digest: str | None = None
+        try:
+            if ending.state is State.FINISHED:
+                digest = await self.output.complete()
+            else:
+                await self.output.abandon()
+            self._end_manifest(ending, None, digest)
+            if ending.state is State.FINISHED:
+                self.output.publish()
+        except OutputError as error:
+            ending = Ending(state=State.STOPPED, error=ending.error or error)
+            with suppress(OutputError):
+                await self.output.abandon()
+            with suppress(OutputError):
+                self._end_manifest(ending, None, None)
+        return ending
+
+    def _end_manifest(self, ending: Ending, reason: str | None, digest: str | None) -> None:
+        if self.manifest is None:
+            return
+        if ending.error is not None:
+            reason = str(ending.error)
+        self.manifest.end(
+            state=ending.state.value,
+            exit_code=int(exit_code(self.engine.tally, ending.state)),
+            reason=reason,
+            tally=self.engine.tally,
+            prefix=self.rows.prefix(),
+            input_sha256=self.source.sha256,
+            output_sha256=digest,
+            output_bytes=self.output.size_bytes,
+        )
+
+    @asynccontextmanager
+    async def _noting(self) -> AsyncIterator[None]:
+        """Meanwhile the manifest notes every few seconds how far the input was read."""
+        if self.manifest is None:
+            yield
+            return
+        ended = asyncio.Event()
+        task = asyncio.create_task(self._note(self.manifest, ended))
+        try:
+            yield
+        finally:
+            # A note under way is finished: it must not replace the last version.
+            ended.set()
+            await task
+
+    async def _note(self, manifest: Manifest, ended: asyncio.Event) -> None:
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NOTE_EVERY_S):
+                    await ended.wait()
+                    return
+            try:
+                await asyncio.to_thread(manifest.progress, self.rows.prefix())
+            except OSError as error:
+                # Not what a run must stop for: the results are elsewhere, and say so if need be.
+                log.warning("%s cannot be written: %s", manifest.path, error.strerror)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Meanwhile SIGINT and SIGTERM drain the run; the second one ends the process."""
+        loop = asyncio.get_running_loop()
+        handlers: dict[signal.Signals, Callable[[], None]] = {}
+        if _POSIX:
+            drain = _Drain(self.engine)
+            handlers = {signal.SIGINT: drain, signal.SIGTERM: drain}
+            handlers[signal.SIGHUP] = self.reload or drain
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+
+class _Drain:
+    """What the first and the second signal do."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._told = False
+
+    def __call__(self) -> None:
+        if self._told:
+            os._exit(EXIT_INTERRUPTED)
+        self._told = True
+        log.warning(
+            "interrupted: waiting for the calls in flight; interrupt again to leave at once"
+        )
+        self._engine.drain()
+
+
+def _share_read(source: Source) -> float | None:
+    return source.read_bytes / source.size_bytes if source.size_bytes else None

@@ -1,0 +1,130 @@
+"""How a run begins: afresh, or with the rows that an earlier one has done."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from batchkms.errors import ConfigError
+from batchkms.runs.earlier import Identity, Left, find_earlier, refuse_other
+from batchkms.runs.fileoutput import FileOutput
+from batchkms.runs.fingerprint import Prefix
+from batchkms.runs.kept import keep_partial
+from batchkms.runs.manifest import Manifest, manifest_path
+from batchkms.runs.rowset import RowSet
+from batchkms.runs.stdout import StdoutOutput
+from batchkms.tally import Tally
+
+log = logging.getLogger(__name__)
+
+
+class AlreadyFinished(Exception):
+    """The run came to its end earlier; there is nothing to do."""
+
+    def __init__(self, output: str, content: dict[str, Any]) -> None:
+        super().__init__(output)
+        self.output = output
+        self.ended_at = str(content.get("ended_at", "an unknown time"))
+        self.exit_code = int(content.get("exit_code", 0))
+        self._content = content
+
+    def as_json(self) -> dict[str, Any]:
+        """What the manifest keeps of a summary."""
+        content = self._content
+        kept = {name: content.get(name) for name in ("command", "state", "exit_code")}
+        return {**kept, **content.get("counts", {}), "output": self.output}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A run that has begun. `done` are the rows that it need not do.
+
+    `expected` is how the input must begin. `manifest` is None for stdout.
+    """
+
+    identity: Identity
+    output: FileOutput | StdoutOutput
+    done: RowSet
+    expected: Prefix | None = None
+    manifest: Manifest | None = None
+    opened: bool = False
+    resumed: bool = False
+
+    def make_files(self) -> None:
+        """Makes the partial output and the manifest, before the first row is sent.
+
+        Raises ConfigError, and then nothing new is left behind.
+        """
+        output, identity = self.output, self.identity
+        if self.manifest is None or isinstance(output, StdoutOutput):
+            return
+        if self.resumed:
+            self.manifest.resume(kept_rows=len(self.done), settings=dict(identity.settings))
+            return
+        if not self.opened:
+            output.create()
+        try:
+            self.manifest.begin(
+                command=identity.command,
+                input=dict(identity.input),
+                output=dict(identity.output),
+                settings=dict(identity.settings),
+            )
+        except ConfigError:
+            output.discard()
+            raise
+
+
+def begin_run(
+    output: FileOutput | StdoutOutput, identity: Identity, *, resume: bool, tally: Tally
+) -> Begun:
+    """Looks at what an earlier run has left, and counts in `tally` what is kept of it.
+
+    With `resume` the partial output is open and locked then; else nothing is made yet.
+
+    Raises AlreadyFinished, and ConfigError if the output cannot be written, another run writes
+    it, or what is there is of another run.
+    """
+    if isinstance(output, StdoutOutput):
+        return Begun(identity=identity, output=output, done=RowSet())
+    left, manifest = find_earlier(output) if resume else (Left.NOTHING, None)
+    if manifest is not None:
+        refuse_other(manifest, identity)
+    if left is Left.FINISHED and manifest is not None:
+        raise AlreadyFinished(str(output.path), manifest.content)
+    if left is Left.NOTHING:
+        fresh = Manifest(manifest_path(output.path))
+        return Begun(identity=identity, output=output, done=RowSet(), manifest=fresh)
+    return _go_on(output, identity, manifest, tally)
+
+
+def _go_on(
+    output: FileOutput, identity: Identity, manifest: Manifest | None, tally: Tally
+) -> Begun:
+    if manifest is not None:
+        output.overwrite = bool(manifest.content["output"].get("overwrite"))
+    if output.path.exists() and not output.overwrite:
+        raise ConfigError(
+            f"{output.path} is there beside {output.partial}, and its run was not to replace it",
+            hint="move one of them away",
+        )
+    try:
+        kept = keep_partial(output, identity.output["format"], tally)
+    except BaseException:
+        output.close()
+        raise
+    log.info(
+        "resuming: %s rows are kept%s",
+        f"{len(kept.rows):,}",
+        f"; {kept.cut_bytes:,} bytes of a torn row were cut off" if kept.cut_bytes else "",
+    )
+    return Begun(
+        identity=identity,
+        output=output,
+        opened=True,
+        done=kept.rows,
+        expected=manifest.read if manifest is not None else None,
+        manifest=manifest or Manifest(manifest_path(output.path)),
+        resumed=manifest is not None,
+    )

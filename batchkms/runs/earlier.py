@@ -1,0 +1,101 @@
+"""What an earlier run has left, and whether this run may go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from batchkms.errors import ConfigError
+from batchkms.runs.fileoutput import FileOutput
+from batchkms.runs.manifest import Manifest, manifest_path
+
+
+class Left(Enum):
+    """What there is."""
+
+    NOTHING = auto()
+    PARTIAL = auto()
+    FINISHED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a run is about: another of any of these would make a different output.
+
+    `settings` are all of them, of which only some count; `input` and `output` are as the
+    manifest keeps them.
+    """
+
+    command: str
+    settings: Mapping[str, Any]
+    input: Mapping[str, Any]
+    output: Mapping[str, Any]
+
+
+IDENTITY_SETTINGS = (
+    "key_id",
+    "key_field",
+    "region",
+    "id_field",
+    "plaintext_field",
+    "context_field",
+    "encoding",
+)
+
+
+def find_earlier(output: FileOutput) -> tuple[Left, Manifest | None]:
+    """What is there under the names of an output. Raises ConfigError if that makes no sense."""
+    manifest = Manifest.load(manifest_path(output.path))
+    if output.partial.exists():
+        if manifest is None and output.partial.stat().st_size:
+            raise ConfigError(
+                f"{output.partial} has no manifest {manifest_path(output.path).name} beside it, "
+                "so that nothing says what it is of",
+                hint="restore the manifest, or begin anew with --overwrite",
+            )
+        # A partial file that is empty and alone: its run died before it had a manifest.
+        return Left.PARTIAL, manifest
+    if not output.path.exists():
+        return Left.NOTHING, None
+    if manifest is None or not manifest.finished:
+        raise ConfigError(
+            f"{output.path} is there, and nothing says that its run has finished",
+            hint="name another output with -o, or begin anew with --overwrite",
+        )
+    return Left.FINISHED, manifest
+
+
+def refuse_other(manifest: Manifest, identity: Identity) -> None:
+    """Raises ConfigError, which names every difference, unless the run is the same one."""
+    content = manifest.content
+    differences = [
+        _difference("command", content["command"], identity.command),
+        _difference("output format", content["output"].get("format"), identity.output["format"]),
+        *(
+            _difference(f"--{name.replace('_', '-')}", content["settings"].get(name), value)
+            for name in IDENTITY_SETTINGS
+            for value in [identity.settings.get(name)]
+        ),
+        *(
+            _difference(f"input's {name.replace('_', ' ')}", content["input"].get(name), value)
+            for name, value in identity.input.items()
+            if name != "path"
+        ),
+    ]
+    told = [difference for difference in differences if difference]
+    if told:
+        raise ConfigError(
+            f"{manifest.path} is of another run: {'; '.join(told)}",
+            hint="run again as that run was begun, or begin anew with --overwrite",
+        )
+
+
+def _difference(name: str, before: Any, now: Any) -> str | None:
+    return None if before == now else f"the {name} was {_shown(before)} and is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    text = "not given" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,215 @@
+"""The output in a file: private, locked, durable, complete only under its own name."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from batchkms.errors import ConfigError, OutputError
+from batchkms.runs.files import PRIVATE_FILE, create_private, lock, sync_folder, write_all
+from batchkms.runs.rowsums import packed
+from batchkms.runs.writer import GroupWriter
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def sums_path(output: Path) -> Path:
+    """Where the checksums of an output's rows are; see `rowsums`."""
+    return output.with_name(f"{output.name}.run.sums")
+
+
+class FileOutput:
+    """Implements `output.Output`. Results are under `OUT.partial` until they are complete.
+
+    The partial file is locked as long as it is open, by a lock that dies with the process:
+    whoever holds it is the only run that writes this output. A run begins with `create` or,
+    to go on with rows that are there, with `reopen`, `adopt` for each of them, and `cut`.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool, fsync_interval_s: float) -> None:
+        self.path = path
+        self.partial = path.with_name(f"{path.name}.partial")
+        self.size_bytes = 0
+        self.overwrite = overwrite
+        self._fsync_interval_s = fsync_interval_s
+        self._digest = hashlib.sha256()
+        self._fd = -1
+        self._sums_fd = -1
+        self._sums_bytes = 0
+        self._writer: GroupWriter | None = None
+
+    def create(self) -> None:
+        """Makes the partial file and locks it. Raises ConfigError.
+
+        One that is there is replaced only with `overwrite`, and only if no run writes it.
+        """
+        try:
+            if self.overwrite and self.partial.exists():
+                self._open_locked(os.O_RDWR)
+                self.partial.unlink()
+                self.close()
+            self._fd = create_private(self.partial)
+            lock(self._fd)
+            self._open_sums()
+            sync_folder(self.path.parent)
+        except OSError as error:
+            self.close()
+            raise self._refused(error) from None
+
+    def reopen(self) -> int:
+        """Opens the partial file that is there and locks it; a descriptor to read it with.
+
+        Raises ConfigError.
+        """
+        try:
+            self._open_locked(os.O_RDWR)
+            self._open_sums()
+            return os.dup(self._fd)
+        except OSError as error:
+            self.close()
+            raise self._refused(error) from None
+
+    def adopt(self, rows: Sequence[bytes], seqs: Sequence[int] = ()) -> None:
+        """Takes rows into account that are in the partial file already. Raises ConfigError."""
+        try:
+            self._take(b"".join(rows), packed(seqs, rows[len(rows) - len(seqs) :]))
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def cut(self) -> None:
+        """Cuts off what follows the adopted rows. Raises ConfigError."""
+        try:
+            os.ftruncate(self._fd, self.size_bytes)
+            os.lseek(self._fd, self.size_bytes, os.SEEK_SET)
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def begin(self) -> None:
+        """Starts the writer. Needs a running event loop."""
+        self._writer = GroupWriter(self, fsync_interval_s=self._fsync_interval_s)
+
+    async def write(self, rows: Sequence[bytes], seqs: Sequence[int] = ()) -> None:
+        """Takes whole rows."""
+        if self._writer is not None:
+            await self._writer.write(b"".join(rows), packed(seqs, rows) if seqs else b"")
+
+    async def complete(self) -> str:
+        """Writes and syncs every row; the SHA-256 of them all. Raises OutputError."""
+        await self._write_rest()
+        return self._digest.hexdigest()
+
+    def publish(self) -> None:
+        """Gives the complete file its name. Raises OutputError."""
+        try:
+            if not self.overwrite and self.path.exists():
+                raise OutputError(
+                    f"another program made {self.path} while this run went on",
+                    hint=f"the complete results are in {self.partial}",
+                )
+            self._partial_sums.replace(sums_path(self.path))
+            self.partial.replace(self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise OutputError(
+                f"{self.partial} cannot be renamed to {self.path.name}: {error.strerror}",
+                hint="every result is in it; mend the cause, then run again with --resume",
+            ) from None
+        finally:
+            # The lock must hold until the file has its name.
+            self.close()
+
+    async def abandon(self) -> None:
+        """Leaves the partial file with every row that could be written. Raises OutputError."""
+        try:
+            await self._write_rest()
+        finally:
+            self.close()
+
+    async def _write_rest(self) -> None:
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            await writer.aclose()
+
+    def append(self, data: bytes, sums: bytes) -> None:
+        """Writes at the end of the file, all or nothing. Runs in the writing thread."""
+        try:
+            write_all(self._fd, data)
+            self._take(data, sums)
+        except OSError as error:
+            # A torn row at the end would make the whole file unreadable for some tools.
+            with suppress(OSError):
+                os.ftruncate(self._fd, self.size_bytes)
+            raise self._unwritten(error) from None
+
+    def sync(self) -> None:
+        """Forces the file to the disk. Runs in the writing thread.
+
+        A failed fsync is never tried again: the system may have dropped the pages by then, and
+        a second one would succeed for nothing.
+        """
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise self._unwritten(error) from None
+
+    def close(self) -> None:
+        """Lets go of the files, and with them of the lock. What was synced is safe."""
+        for fd in (self._fd, self._sums_fd):
+            if fd >= 0:
+                with suppress(OSError):
+                    os.close(fd)
+        self._fd = self._sums_fd = -1
+
+    def discard(self) -> None:
+        """Removes the partial file that `create` made, before any row was in it."""
+        for path in (self.partial, self._partial_sums):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        self.close()
+
+    def where(self, *, finished: bool) -> str:
+        """The path of the results now."""
+        return str(self.path if finished else self.partial)
+
+    @property
+    def _partial_sums(self) -> Path:
+        return self.partial.with_name(f"{self.partial.name}.sums")
+
+    def _open_locked(self, flags: int) -> None:
+        self._fd = os.open(self.partial, flags | getattr(os, "O_NOFOLLOW", 0))
+        lock(self._fd)
+        # Whoever held the lock a moment ago may have given the file its name since.
+        if not os.path.samestat(os.fstat(self._fd), os.stat(self.partial)):
+            raise BlockingIOError(errno.EAGAIN, "locked")
+
+    def _open_sums(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+        self._sums_fd = os.open(self._partial_sums, flags, PRIVATE_FILE)
+
+    def _take(self, data: bytes, sums: bytes) -> None:
+        write_all(self._sums_fd, sums)
+        self._digest.update(data)
+        self.size_bytes += len(data)
+
+    def _refused(self, error: OSError) -> ConfigError:
+        if isinstance(error, BlockingIOError):
+            return ConfigError(
+                f"another run is writing {self.partial}",
+                hint="wait until it has ended, or name another output with -o",
+            )
+        return ConfigError(
+            f"{self.partial} cannot be written: {error.strerror}",
+            hint="check the permissions and the space of its folder, or another -o",
+        )
+
+    def _unwritten(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self.partial} cannot be written: {error.strerror}",
+            hint="free some space, then run again with --resume"
+            if error.errno in _FULL
+            else "check the disk, then run again with --resume",
+        )

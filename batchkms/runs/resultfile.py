@@ -1,0 +1,115 @@
+"""Reads a result file as it was written: each row as its bytes and as a Result.
+
+A file may end in the middle of a row: a run that was killed, a disk that was full. Where the
+last whole row ends is known to the byte.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import msgspec
+
+from batchkms.csvtext import GUARDED_COLUMNS, unguard
+from batchkms.records import Result
+from batchkms.sinks.csv import COLUMNS, CsvSink
+
+LONGEST_RESULT_BYTES = 1024 * 1024
+"""Far over any row that is ever written: 8 KiB of ciphertext and a message."""
+
+
+class ResultRow(NamedTuple):
+    """One row: its bytes with the line end, the line that it begins on, and what it says."""
+
+    raw: bytes
+    line: int
+    result: Result
+
+
+class BadResultFile(Exception):
+    """The rows end here. `offset` is where the last good row ends, `line` where this one begins.
+
+    `torn` says that the file simply ends in the middle of this row.
+    """
+
+    def __init__(self, reason: str, *, offset: int, line: int, torn: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.offset = offset
+        self.line = line
+        self.torn = torn
+
+
+def read_results(file: BinaryIO, format: str) -> Iterator[ResultRow]:
+    """Yields the rows of a result file from its beginning.
+
+    Raises BadResultFile at the first row that is not whole or that no run has written.
+    """
+    return (_csv_rows if format == "csv" else _jsonl_rows)(file)
+
+
+def _jsonl_rows(file: BinaryIO) -> Iterator[ResultRow]:
+    decode = msgspec.json.Decoder(Result).decode
+    offset = line = 0
+    while raw := file.readline(LONGEST_RESULT_BYTES):
+        line += 1
+        if not raw.endswith(b"\n"):
+            raise _torn_or_long(raw, offset, line)
+        try:
+            result = decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise _damaged(offset, line) from None
+        yield ResultRow(raw, line, result)
+        offset += len(raw)
+
+
+def _csv_rows(file: BinaryIO) -> Iterator[ResultRow]:
+    header = CsvSink().header()
+    found = file.read(len(header))
+    if found != header:
+        torn = header.startswith(found)
+        reason = "the header is torn" if torn else "it does not begin with the columns of results"
+        raise BadResultFile(reason, offset=0, line=1, torn=torn)
+    offset, lines, row_line = len(header), 1, 2
+    held = bytearray()
+    while raw := file.readline(LONGEST_RESULT_BYTES):
+        held += raw
+        lines += 1
+        if len(held) >= LONGEST_RESULT_BYTES:
+            raise _damaged(offset, row_line)
+        if held.count(b'"') % 2 or not held.endswith(b"\r\n"):
+            continue  # a line end inside a quoted cell
+        row = bytes(held)
+        yield ResultRow(row, row_line, _csv_result(row, offset, row_line))
+        offset += len(row)
+        row_line = lines + 1
+        held.clear()
+    if held:
+        raise _torn_or_long(bytes(held), offset, row_line)
+
+
+def _csv_result(row: bytes, offset: int, line: int) -> Result:
+    try:
+        (cells,) = csv.reader([row.decode().removesuffix("\r\n")], strict=True)
+        if len(cells) != len(COLUMNS):
+            raise _damaged(offset, line)
+        values = {
+            name: unguard(cell) if name in GUARDED_COLUMNS else cell
+            for name, cell in zip(COLUMNS, cells, strict=True)
+            if cell
+        }
+        return msgspec.convert(values, Result, strict=False)
+    except (csv.Error, UnicodeDecodeError, ValueError, msgspec.ValidationError):
+        raise _damaged(offset, line) from None
+
+
+def _torn_or_long(raw: bytes, offset: int, line: int) -> BadResultFile:
+    if len(raw) >= LONGEST_RESULT_BYTES:
+        return _damaged(offset, line)
+    return BadResultFile("the last row is torn", offset=offset, line=line, torn=True)
+
+
+def _damaged(offset: int, line: int) -> BadResultFile:
+    return BadResultFile("this is no row that a run writes", offset=offset, line=line, torn=False)

@@ -1,0 +1,37 @@
+"""A set of rows by their `seq`, with memory of one bit a row."""
+
+from __future__ import annotations
+
+_CHUNK_BITS = 1 << 16
+_CHUNK_BYTES = _CHUNK_BITS // 8
+
+
+class RowSet:
+    """The rows that are done, or that were seen.
+
+    Made for ordinals that lie close together: each stretch of 65,536 of them takes 8 KiB once
+    one of them is in. A few that lie far apart do no harm.
+    """
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, bytearray] = {}
+        self._count = 0
+
+    def add(self, seq: int) -> bool:
+        """Takes a row in. False if it was in already."""
+        chunk = self._chunks.get(seq >> 16)
+        if chunk is None:
+            chunk = self._chunks[seq >> 16] = bytearray(_CHUNK_BYTES)
+        at, bit = (seq & 0xFFFF) >> 3, 1 << (seq & 7)
+        if chunk[at] & bit:
+            return False
+        chunk[at] |= bit
+        self._count += 1
+        return True
+
+    def __contains__(self, seq: int) -> bool:
+        chunk = self._chunks.get(seq >> 16)
+        return chunk is not None and bool(chunk[(seq & 0xFFFF) >> 3] & (1 << (seq & 7)))
+
+    def __len__(self) -> int:
+        return self._count
