@@ -10,7 +10,7 @@ def shape(value: str) -> str:
 
 def query_shape(query: str) -> str:
     """A query with the shape of each value in place of it; its names stay."""
-    return "&".join(_part_shape(part) for part in query.split("&"))
+    return "&".join(_part_shape(part) for part in query.split("&") if part)
 
 
 def _part_shape(part: str) -> str:
