@@ -2,7 +2,7 @@
 
 A blob of an n-byte plaintext is three base64 texts with `-k-` between them:
 
-    64 bytes                  handle of the CMK, the same in each of its blobs
+    64 bytes                  handle of the CMK and its version, the same in each of their blobs
     16 bytes                  fingerprint of the EncryptionContext, whatever the CMK
     20 + 16 * (n // 16 + 1)   4-byte nonce, 16-byte tag, plaintext padded to whole blocks
 
@@ -18,6 +18,7 @@ import base64
 import binascii
 import hmac
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -78,13 +79,27 @@ def context_fingerprint(context: str) -> str:
     return base64.b64encode(digest.digest()).decode()
 
 
-class KeyCipher:
-    """Encrypts and decrypts under the material of one CMK."""
+def handle_of(key_id: str, number: int, material: bytes) -> bytes:
+    """The first part of the blobs of a version of a key; versions are counted from 1."""
+    return hmac.digest(material, f"handle {number} of {key_id}".encode(), "sha512")
 
-    def __init__(self, key_id: str, material: bytes) -> None:
-        handle = hmac.digest(material, f"handle 1 of {key_id}".encode(), "sha512")
-        self.handle = base64.b64encode(handle).decode()
-        self._bound = handle
+
+class KeyCipher:
+    """Encrypts and decrypts under the material of one version of a CMK.
+
+    `draw` gives so many random bytes.
+    """
+
+    def __init__(
+        self,
+        key_id: str,
+        material: bytes,
+        number: int = 1,
+        draw: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._bound = handle_of(key_id, number, material)
+        self.handle = base64.b64encode(self._bound).decode()
+        self._draw = draw
         # AES-SIV takes two keys of 256 bits: both come from the material, which is one.
         self._siv = AESSIV(hmac.digest(material, b"batchkms emulator AES-SIV 1", "sha512"))
 
@@ -92,7 +107,7 @@ class KeyCipher:
         """A new blob; each call gives another one."""
         fill = _BLOCK_BYTES - len(plaintext) % _BLOCK_BYTES
         padded = plaintext + bytes((fill,)) * fill
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = self._draw(_NONCE_BYTES)
         sealed = self._siv.encrypt(padded, [self._bound + nonce + context.encode()])
         payload = binascii.b2a_base64(nonce + sealed, newline=False).decode()
         return _SEPARATOR.join((self.handle, context_fingerprint(context), payload))
@@ -108,3 +123,8 @@ class KeyCipher:
             raise BadBlob from None
         # What is authentic was padded by us.
         return padded[: -padded[-1]]
+
+
+def handle_text(key_id: str, number: int, material: bytes) -> str:
+    """The handle as it stands in blobs."""
+    return base64.b64encode(handle_of(key_id, number, material)).decode()

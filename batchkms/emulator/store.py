@@ -1,86 +1,69 @@
 """What outlives the process: keys and the account's credential, in SQLite.
 
-Every method blocks, and all of them belong to one thread. What a method has written is on disk
-when it returns (`synchronous=FULL`). Several processes may use one store at the same time.
+Every method but `mark` blocks, and all of them belong to one thread. What a method has written
+is on disk when it returns (`synchronous=FULL`), whole or not at all. Several processes may use
+one store at once: what is decided about a key is decided in the transaction that writes it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from batchkms.emulator import changes, rows, schema
+from batchkms.emulator.account import Account, new_account
+from batchkms.emulator.changes import Changes
+from batchkms.emulator.ciphertext import handle_text
 from batchkms.emulator.datadir import private_file, unusable
+from batchkms.emulator.key import ENCRYPT_DECRYPT, Key, KeyState
+from batchkms.emulator.randomness import Randomness
 from batchkms.errors import ConfigError
 
+__all__ = [
+    "FILE_NAME",
+    "Account",
+    "AliasTaken",
+    "Key",
+    "KeyIdTaken",
+    "KeyMissing",
+    "KeyState",
+    "Snapshot",
+    "Store",
+    "TooManyKeys",
+]
+
 FILE_NAME = "emulator.sqlite3"
-SCHEMA_VERSION = 1
-
-SECRET_ID_PREFIX = "EMULATOR"  # noqa: S105 - a prefix of names, not a secret
-"""What an id of the emulator begins with: it can never be taken for a live one (`AKID`)."""
-
-_APPLICATION_ID = 0x624B4D53
-"""Marks the file as ours; "bKMS" in ASCII."""
 
 _BUSY_TIMEOUT_S = 5.0
 _BUSY_PAUSE_S = 0.01
 
-_SCHEMA = (
-    "CREATE TABLE account (secret_id TEXT PRIMARY KEY, secret_key TEXT NOT NULL) STRICT",
-    "CREATE TABLE keys ("
-    " position INTEGER PRIMARY KEY,"
-    " region TEXT NOT NULL,"
-    " key_id TEXT NOT NULL UNIQUE,"
-    " alias TEXT NOT NULL,"
-    " description TEXT NOT NULL,"
-    " state TEXT NOT NULL,"
-    " usage TEXT NOT NULL,"
-    " created_s INTEGER NOT NULL,"
-    " material BLOB NOT NULL,"
-    " UNIQUE (region, alias)) STRICT",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
-
-
-class KeyState(StrEnum):
-    """The states of a CMK, by the service's names."""
-
-    ENABLED = "Enabled"
-    DISABLED = "Disabled"
-    PENDING_DELETE = "PendingDelete"
-    PENDING_IMPORT = "PendingImport"
-    ARCHIVED = "Archived"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """A CMK. `created_s` is a Unix time; `material` is 32 bytes and never shown."""
+class Snapshot:
+    """One region at one moment: its keys, oldest first, and the handles of those that are gone.
 
-    key_id: str
-    alias: str
-    description: str
-    state: KeyState
-    usage: str
-    created_s: int
-    material: bytes = field(repr=False)
+    `mark` is that of the last change which is surely in it.
+    """
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """The credential that the emulator accepts."""
-
-    secret_id: str
-    secret_key: str = field(repr=False)
+    mark: bytes
+    keys: tuple[Key, ...]
+    gone: frozenset[str]
 
 
 class AliasTaken(Exception):
     """Another key of the region has this alias."""
+
+
+class KeyIdTaken(Exception):
+    """Another key has this id."""
+
+
+class KeyMissing(Exception):
+    """The region has no key of this id."""
 
 
 class TooManyKeys(Exception):
@@ -90,7 +73,7 @@ class TooManyKeys(Exception):
 class Store:
     """The open store of one data directory."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, randomness: Randomness | None = None) -> None:
         """Opens the store and makes it if there is none. Raises ConfigError."""
         path = private_file(data_dir, FILE_NAME)
         try:
@@ -98,7 +81,11 @@ class Store:
         except sqlite3.Error as error:
             raise unusable(data_dir, str(error)) from None
         try:
-            self._prepare(data_dir)
+            self._prepare(data_dir, randomness or Randomness())
+            self._changes = Changes(private_file(data_dir, changes.FILE_NAME))
+        except OSError as error:
+            self._db.close()
+            raise unusable(data_dir, error.strerror or type(error).__name__) from None
         except BaseException:
             self._db.close()
             raise
@@ -106,36 +93,32 @@ class Store:
     def close(self) -> None:
         """Closes the store."""
         self._db.close()
+        self._changes.close()
+
+    def mark(self) -> bytes:
+        """What changes whenever any process has written to the store. Any thread may ask."""
+        return self._changes.mark()
 
     def account(self) -> Account:
         """The account's credential."""
         secret_id, secret_key = self._db.execute("SELECT * FROM account").fetchone()
         return Account(secret_id=secret_id, secret_key=secret_key)
 
-    def keys(self, region: str) -> list[Key]:
-        """Every key of a region, oldest first."""
-        rows = self._db.execute(
-            "SELECT key_id, alias, description, state, usage, created_s, material"
-            " FROM keys WHERE region = ? ORDER BY position",
-            (region,),
-        )
-        return [
-            Key(
-                key_id=key_id,
-                alias=alias,
-                description=description,
-                state=KeyState(state),
-                usage=usage,
-                created_s=created_s,
-                material=material,
-            )
-            for key_id, alias, description, state, usage, created_s, material in rows
-        ]
+    def snapshot(self, region: str) -> Snapshot:
+        """A region as it is now."""
+        # Read first: what is written from here on makes the mark another one again.
+        mark = self.mark()
+        with self._transaction("BEGIN"):
+            keys = rows.select_keys(self._db, region)
+            gone = self._db.execute("SELECT handle FROM gone WHERE region = ?", (region,))
+            handles = frozenset(handle for (handle,) in gone)
+        return Snapshot(mark=mark, keys=tuple(keys), gone=handles)
 
     def add_key(self, region: str, key: Key, *, limit: int) -> None:
-        """Keeps a new key. Raises AliasTaken, and TooManyKeys if the region holds `limit` ones.
+        """Keeps a new key.
 
-        Keys whose deletion is scheduled do not count (documentation 1030/31966).
+        Raises AliasTaken, KeyIdTaken, and TooManyKeys if the region holds `limit` keys. Those
+        whose deletion is scheduled do not count (documentation 1030/31966).
         """
         with self._writing():
             same = "SELECT count(*) FROM keys WHERE region = ? AND alias = ?"
@@ -144,33 +127,63 @@ class Store:
             kept = "SELECT count(*) FROM keys WHERE region = ? AND state != ?"
             if self._db.execute(kept, (region, KeyState.PENDING_DELETE)).fetchone()[0] >= limit:
                 raise TooManyKeys
-            self._db.execute(
-                "INSERT INTO keys (region, key_id, alias, description, state, usage, created_s,"
-                " material) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    region,
-                    key.key_id,
-                    key.alias,
-                    key.description,
-                    key.state,
-                    key.usage,
-                    key.created_s,
-                    key.material,
-                ),
-            )
+            try:
+                rows.insert_key(self._db, region, key)
+            except sqlite3.IntegrityError:
+                raise KeyIdTaken(key.key_id) from None
 
-    def set_state(self, key_id: str, state: KeyState) -> None:
-        """Moves a key to another state."""
+    def change(
+        self,
+        region: str,
+        key_ids: Sequence[str],
+        change: Callable[[Key], Key | None],
+        *,
+        missing_ok: bool = False,
+    ) -> None:
+        """Makes keys what `change` makes of them, all of them or, if it raises, none.
+
+        It is given each key as it is in the store now, and returns it as it shall be, or None
+        to delete it for good. Raises KeyMissing, AliasTaken, and whatever `change` raises.
+        """
         with self._writing():
-            self._db.execute("UPDATE keys SET state = ? WHERE key_id = ?", (state, key_id))
+            for key_id in key_ids:
+                before = rows.select_key(self._db, region, key_id)
+                if before is not None:
+                    self._replace(region, before, change(before))
+                elif not missing_ok:
+                    raise KeyMissing(key_id)
 
-    def data_version(self) -> int:
-        """A number that changes whenever another process has written to the store."""
-        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+    def replace_all(self, region: str, keys: Sequence[Key]) -> None:
+        """Makes these the only keys of a region, as if it never had others."""
+        with self._writing():
+            for key in rows.select_keys(self._db, region):
+                rows.delete_key(self._db, key.key_id)
+            self._db.execute("DELETE FROM gone WHERE region = ?", (region,))
+            for key in keys:
+                rows.insert_key(self._db, region, key)
+
+    def _replace(self, region: str, before: Key, after: Key | None) -> None:
+        if after is None:
+            rows.delete_key(self._db, before.key_id)
+            # What remains of a key is that its blobs are known to have been its blobs.
+            handles = [(handle, region) for handle in _handles(before)]
+            self._db.executemany("INSERT OR IGNORE INTO gone VALUES (?, ?)", handles)
+            return
+        try:
+            rows.update_key(self._db, before, after)
+        except sqlite3.IntegrityError:
+            raise AliasTaken(after.alias) from None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+        with self._transaction("BEGIN IMMEDIATE"):
+            yield
+        # NOTE: only after the commit: who sees the mark must find what it tells of.
+        self._changes.announce()
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        self._db.execute(begin)
         try:
             yield
         except BaseException:
@@ -178,10 +191,12 @@ class Store:
             raise
         self._db.execute("COMMIT")
 
-    def _prepare(self, data_dir: Path) -> None:
+    def _prepare(self, data_dir: Path, randomness: Randomness) -> None:
         try:
-            with self._writing():
-                self._check_or_make_schema(data_dir)
+            # What is deleted is overwritten: a key's material is not to be found in the file.
+            self._db.execute("PRAGMA secure_delete = ON")
+            with self._transaction("BEGIN IMMEDIATE"):
+                self._check_or_make_schema(data_dir, randomness)
             self._switch_to_wal()
             self._db.execute("PRAGMA synchronous = FULL")
         except sqlite3.OperationalError as error:
@@ -208,24 +223,29 @@ class Store:
             else:
                 return
 
-    def _check_or_make_schema(self, data_dir: Path) -> None:
+    def _check_or_make_schema(self, data_dir: Path, randomness: Randomness) -> None:
         application = self._db.execute("PRAGMA application_id").fetchone()[0]
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         empty = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
         if empty and not application:
-            self._make_schema()
-        elif application != _APPLICATION_ID:
+            schema.make_tables(self._db)
+            account = new_account(randomness)
+            values = (account.secret_id, account.secret_key)
+            self._db.execute("INSERT INTO account VALUES (?, ?)", values)
+        elif application != schema.APPLICATION_ID:
             raise unusable(data_dir, f"{FILE_NAME} belongs to another program")
-        elif version != SCHEMA_VERSION:
+        elif not schema.migrate(self._db, version):
             raise ConfigError(
                 f"the emulator's store in {data_dir} has version {version}, and this batchkms "
-                f"reads version {SCHEMA_VERSION}",
+                f"reads version {schema.SCHEMA_VERSION}",
                 hint="use the batchkms that wrote it, or name another directory with --data-dir",
             )
 
-    def _make_schema(self) -> None:
-        for statement in _SCHEMA:
-            self._db.execute(statement)
-        # The lengths of a real id (36 characters) and secret key (32).
-        account = (SECRET_ID_PREFIX + secrets.token_hex(14), secrets.token_hex(16))
-        self._db.execute("INSERT INTO account VALUES (?, ?)", account)
+
+def _handles(key: Key) -> list[str]:
+    if key.usage != ENCRYPT_DECRYPT:
+        return []
+    return [
+        handle_text(key.key_id, number, material)
+        for number, material in enumerate(key.versions, start=1)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchkms.emulator.actions import Office
-from batchkms.emulator.actions.keys import CREATOR_UIN
+from batchkms.emulator.actions.metadata import CREATOR_UIN
 from batchkms.emulator.ciphertext import BadBlob, parse_blob
 from batchkms.emulator.policy import NO_KEY
 

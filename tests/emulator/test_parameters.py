@@ -221,13 +221,22 @@ async def test_an_alias_is_taken_once(caller: Caller) -> None:
         ({"Description": "é" * 512 + "a"}, "InvalidParameter"),
         ({"KeyUsage": "ENCRYPT_DECRYPT", "Type": 1, "HsmClusterId": "", "Tags": []}, "ok"),
         ({"KeyUsage": "COOKING"}, "InvalidParameterValue.InvalidKeyUsage"),
+        ({"KeyUsage": "ASYMMETRIC_DECRYPT_RSA_2048"}, "ok"),
         (
-            {"KeyUsage": "ASYMMETRIC_DECRYPT_RSA_2048"},
+            {"KeyUsage": "ASYMMETRIC_DECRYPT_SM2"},
             "UnsupportedOperation.UnsupportedKeyUsageInCurrentRegion",
         ),
-        ({"Type": 2}, "UnsupportedOperation"),
+        ({"Type": 2}, "ok"),
+        (
+            {"Type": 2, "KeyUsage": "ASYMMETRIC_DECRYPT_RSA_2048"},
+            "InvalidParameterValue.InvalidType",
+        ),
         ({"Type": 3}, "InvalidParameterValue.InvalidType"),
-        ({"Tags": [{"TagKey": "a", "TagValue": "b"}]}, "UnsupportedOperation"),
+        ({"Tags": [{"TagKey": "a", "TagValue": "b"}]}, "ok"),
+        (
+            {"Tags": [{"TagKey": "a", "TagValue": "b"}, {"TagKey": "a", "TagValue": "c"}]},
+            "InvalidParameterValue.TagKeysDuplicated",
+        ),
         ({"HsmClusterId": "hsm-1"}, "InvalidParameterValue.InvalidHsmClusterId"),
     ],
 )

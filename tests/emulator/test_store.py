@@ -88,7 +88,8 @@ async def test_nobody_else_may_read_the_store_whatever_the_umask(tmp_path: Path)
             modes = {path.name: mode(path) for path in data_dir.iterdir()}
     finally:
         os.umask(before)
-    assert modes == {FILE_NAME: 0o600, f"{FILE_NAME}-wal": 0o600, f"{FILE_NAME}-shm": 0o600}
+    names = (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", "emulator.changes")
+    assert modes == dict.fromkeys(names, 0o600)
 
 
 async def test_a_store_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ async def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / FILE_NAME)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    assert "has version 99, and this batchkms reads version 1" in str(await refusal(tmp_path))
+    assert "has version 99, and this batchkms reads version 2" in str(await refusal(tmp_path))
 
 
 async def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
@@ -251,11 +252,8 @@ def test_no_key_material_and_no_secret_key_is_in_a_repr(tmp_path: Path) -> None:
     key = Key(
         key_id="id",
         alias="a",
-        description="",
-        state=KeyState.ENABLED,
-        usage="ENCRYPT_DECRYPT",
         created_s=0,
-        material=b"canary",
+        versions=(b"canary",),
     )
     assert account.secret_key not in repr(account)
     assert "canary" not in repr(key)

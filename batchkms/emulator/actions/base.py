@@ -8,6 +8,7 @@ from typing import Any
 
 from batchkms.emulator.keyring import KeyRing
 from batchkms.emulator.parameters import ParameterTable
+from batchkms.emulator.randomness import Randomness
 
 SYMMETRIC_GROUP = "symmetric"
 """Encrypt and Decrypt share one quota (documentation 573/131380)."""
@@ -31,6 +32,15 @@ class Office:
         """The region that is served."""
         return self.keys.region
 
+    @property
+    def randomness(self) -> Randomness:
+        """What every id, key and nonce is drawn from."""
+        return self.keys.randomness
+
+    async def reset(self) -> None:
+        """Returns keys and randomness to where they were before the first call."""
+        await self.keys.reset()
+
 
 Handler = Callable[[Office, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -39,14 +49,16 @@ Handler = Callable[[Office, dict[str, Any]], Awaitable[dict[str, Any]]]
 class Action:
     """One action of the API.
 
-    `handle` gets parameters that are known, present where required and of the right type. It
-    returns the fields of the answer without RequestId, and raises ApiError.
+    `handle` gets parameters that are known, present where required, of the right type and
+    within their limits. It returns the fields of the answer without RequestId, and raises
+    ApiError. `per_second` is the quota of an action that has one of its own.
     """
 
     name: str
     parameters: ParameterTable
     handle: Handler
     group: str = ""
+    per_second: int = MANAGEMENT_PER_SECOND
 
     @property
     def quota_group(self) -> str:
