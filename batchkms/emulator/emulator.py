@@ -1,28 +1,34 @@
-"""The emulator as a whole: opens its store, listens, and closes both."""
+"""The emulator as a whole: opens its store, puts its parts together, listens, and closes all."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import ipaddress
 import os
+import secrets
 import sqlite3
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from batchkms.emulator.actions import Office
 from batchkms.emulator.auth import Verifier
+from batchkms.emulator.control import Control
 from batchkms.emulator.credentials import Credential, Credentials, read_credentials
 from batchkms.emulator.datadir import default_data_dir, unusable
+from batchkms.emulator.faults import Carrier, Faults, Rule
+from batchkms.emulator.faults.rule import parse_rule
 from batchkms.emulator.front import http_server
 from batchkms.emulator.gateway import FailHook, Gateway
 from batchkms.emulator.keyring import KeyRing
+from batchkms.emulator.listener import Listener, is_loopback, valid_host, valid_port
+from batchkms.emulator.quota import WINDOWS, Quotas
 from batchkms.emulator.stats import Stats
 from batchkms.emulator.store import AliasTaken, KeyState, TooManyKeys
+from batchkms.emulator.tiers import TIERS, limits_of
+from batchkms.emulator.tls import given_context, own_context
 from batchkms.errors import ConfigError
 
 DEMO_ALIAS = "batchkms-demo"
@@ -31,8 +37,8 @@ DEFAULT_RATE_LIMIT = 300
 KEY_LIMIT = 200
 """CMKs per account and region (documentation 1030/31966)."""
 
-_BACKLOG = 1024
-_CLOSE_TIMEOUT_S = 2.0
+T = TypeVar("T")
+
 _NOT_STARTED = "the emulator has not been started"
 
 
@@ -44,7 +50,13 @@ class Emulator:
 
     `data_dir` holds keys and the credential for later runs. `port` 0 takes any free one.
     `rate_limit` is the quota of Encrypt and Decrypt together, in calls a second; other actions
-    have their documented ones; None limits nothing. `clock` gives Unix time and `ticks` seconds
+    have their documented ones; None limits nothing. `tier` is one that can be bought (see
+    tiers.py) and takes the place of `rate_limit`; `rate_window` is "sliding" or "fixed".
+    `faults` are rules as in a fault file, in force from the start; more of them may come and go
+    while it runs (`.faults`). `tls` serves HTTPS with a certificate of a test CA, whose file is
+    `.ca_file`, for this machine's names and `tls_names`; `tls_cert` and `tls_key` serve it with
+    files of yours. A `host` that others can reach asks for TLS or for `insecure_host`, and then
+    `/_emulator/*` asks for `.token`. `clock` gives Unix time and `ticks` seconds
     that never run backwards; both are for tests. `credentials` is a file of further credentials
     (see credentials.py); `allow_any_credentials` takes ids in it that look like real ones.
     `strict` refuses what official clients do and the real gateway does not take. `fail` is for
@@ -61,8 +73,16 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
         rate_limit: int | None = DEFAULT_RATE_LIMIT,
+        tier: str | None = None,
+        rate_window: str = "sliding",
         region: str = DEFAULT_REGION,
         key_limit: int = KEY_LIMIT,
+        faults: Iterable[Rule | Mapping[str, Any]] = (),
+        tls: bool = False,
+        tls_names: Iterable[str] = (),
+        tls_cert: str | os.PathLike[str] | None = None,
+        tls_key: str | os.PathLike[str] | None = None,
+        insecure_host: bool = False,
         credentials: str | os.PathLike[str] | None = None,
         allow_any_credentials: bool = False,
         strict: bool = False,
@@ -74,14 +94,31 @@ class Emulator:
             raise ConfigError(
                 "the rate limit must be at least 1", hint="give None to let every call through"
             )
+        if tier is not None:
+            rate_limit = _known("tier", tier, TIERS).symmetric
         self.data_dir = default_data_dir() if data_dir is None else Path(data_dir)
         self.region = region or DEFAULT_REGION
         self.endpoint = ""
         self.secret_id = ""
         self.secret_key = ""
         self.demo_key_id = ""
-        self._host = _loopback(host)
-        self._port = _valid_port(port)
+        self.ca_file: Path | None = None
+        self.token: str | None = None
+        self._own_tls = tls
+        self._tls_names = tuple(tls_names)
+        self._given_tls = _pair(tls_cert, tls_key, own=tls)
+        self._host = valid_host(host, guarded=insecure_host or tls or self._given_tls is not None)
+        self._port = valid_port(port)
+        self._limits = (
+            None
+            if rate_limit is None
+            else limits_of(TIERS[tier or "default"], symmetric=rate_limit)
+        )
+        self._window = _known("rate window", rate_window, WINDOWS)
+        self._rules = [
+            rule if isinstance(rule, Rule) else parse_rule(rule, f"fault {number}")
+            for number, rule in enumerate(faults, 1)
+        ]
         self._rate_limit = rate_limit
         self._clock = clock
         self._ticks = ticks
@@ -123,6 +160,8 @@ class Emulator:
                 fail=self._fail,
                 clock=self._clock,
                 strict=self._strict,
+                quotas=Quotas(self._limits, make=lambda name, limit: self._window(limit)),
+                faults=Faults(self._rules),
             )
             await self._listen(stack, self._gateway)
             self._exit = stack.pop_all()
@@ -149,34 +188,31 @@ class Emulator:
             raise RuntimeError(_NOT_STARTED)
         await self._keys.set_state(key_id, state)
 
+    @property
+    def faults(self) -> Faults:
+        """The fault rules in force, which can be added to and cleared."""
+        if self._gateway is None:
+            raise RuntimeError(_NOT_STARTED)
+        return self._gateway.faults
+
     async def _listen(self, stack: AsyncExitStack, gateway: Gateway) -> None:
-        front = http_server(gateway, strict=self._strict)
-        loop = asyncio.get_running_loop()
-        try:
-            server = await loop.create_server(front, self._host, self._port, backlog=_BACKLOG)
-        except OSError as error:
-            raise self._cannot_listen(error) from None
+        # What can be reached from elsewhere must not be told to fail, or what was called, by all.
+        self.token = None if is_loopback(self._host) else secrets.token_urlsafe(24)
+        listener = Listener(host=self._host, port=self._port, tls=self._tls_context())
+        carrier = Carrier(refuse=listener.pause)
+        control = Control(gateway, token=self.token, faults=gateway.faults)
+        await listener.open(http_server(gateway, control, strict=self._strict, carrier=carrier))
+        stack.push_async_callback(listener.close)
+        stack.callback(carrier.release)
+        self.endpoint = listener.endpoint
 
-        async def close() -> None:
-            server.close()
-            front.pre_shutdown()
-            await front.shutdown(_CLOSE_TIMEOUT_S)
-            await server.wait_closed()
-
-        stack.push_async_callback(close)
-        port = server.sockets[0].getsockname()[1]
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self.endpoint = f"http://{host}:{port}"
-
-    def _cannot_listen(self, error: OSError) -> ConfigError:
-        where = f"{self._host} port {self._port}"
-        if error.errno == errno.EADDRINUSE:
-            return ConfigError(
-                f"{where} is in use by another program",
-                hint="choose another port, or 0 for any free one",
-            )
-        reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        return ConfigError(f"cannot listen on {where}: {reason}", hint="choose another port")
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if self._given_tls is not None:
+            return given_context(*self._given_tls)
+        if not self._own_tls:
+            return None
+        context, self.ca_file = own_context(self.data_dir, names=self._tls_names)
+        return context
 
 
 async def _demo_key(keys: KeyRing) -> str:
@@ -199,25 +235,26 @@ async def _demo_key(keys: KeyRing) -> str:
     return key.key_id
 
 
-def _loopback(host: str) -> str:
-    """The address to listen on. Raises ConfigError if others could reach it."""
-    if host.lower() == "localhost":
-        # The name may mean two addresses, which would get two different free ports.
-        return "127.0.0.1"
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return host
-    except ValueError:
-        pass
-    raise ConfigError(
-        f"the emulator listens on loopback only, and {host or 'an empty host'} is not",
-        hint="it speaks plain HTTP, which anybody on the way could read: use 127.0.0.1 or ::1",
-    )
+def _known(what: str, name: str, table: Mapping[str, T]) -> T:
+    """What a name stands for. Raises ConfigError."""
+    if name not in table:
+        raise ConfigError(f"there is no {what} {name!r}", hint=f"choose {', '.join(table)}")
+    return table[name]
 
 
-def _valid_port(port: int) -> int:
-    if not 0 <= port <= 65_535:
+def _pair(
+    certificate: str | os.PathLike[str] | None, key: str | os.PathLike[str] | None, *, own: bool
+) -> tuple[Path, Path] | None:
+    """The files of a certificate and its key, if they are given. Raises ConfigError."""
+    if certificate is None and key is None:
+        return None
+    if own:
         raise ConfigError(
-            f"{port} is no port", hint="choose one from 1 to 65535, or 0 for any free one"
+            "tls with the emulator's own test CA and a certificate of yours exclude each other",
+            hint="leave out either --tls, or --tls-cert and --tls-key",
         )
-    return port
+    if certificate is None or key is None:
+        raise ConfigError(
+            "a certificate and its key go together", hint="give both --tls-cert and --tls-key"
+        )
+    return Path(certificate), Path(key)

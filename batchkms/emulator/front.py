@@ -15,6 +15,7 @@ from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 from batchkms.emulator.apierror import api_error
 from batchkms.emulator.calls import MAX_GET_CHARS, Request
 from batchkms.emulator.control import PREFIX, Control
+from batchkms.emulator.faults import Carrier, Spoiled
 from batchkms.emulator.gateway import Gateway
 from batchkms.emulator.texts import ENGLISH
 from batchkms.kms.wire import CONTENT_TYPE, HEADER_ACTION, HEADER_LANGUAGE, MAX_REQUEST_BYTES
@@ -33,14 +34,18 @@ _MUTE = logging.Logger("batchkms.emulator.http", level=logging.CRITICAL + 1)
 
 
 def http_server(
-    gateway: Gateway, control: Control | None = None, *, strict: bool = False
+    gateway: Gateway,
+    control: Control | None = None,
+    *,
+    strict: bool = False,
+    carrier: Carrier | None = None,
 ) -> web.Server:
     """A protocol factory for `loop.create_server`; it needs a running loop.
 
     `strict` refuses a Host that is no host, as nginx in front of the real gateway does.
     """
     return web.Server(
-        _Front(gateway, control or Control(gateway), strict=strict).answer,
+        _Front(gateway, control or Control(gateway), carrier, strict=strict).answer,
         request_factory=_request,
         access_log=None,
         logger=_MUTE,
@@ -66,7 +71,10 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
 
 
 class _Front:
-    def __init__(self, gateway: Gateway, control: Control, *, strict: bool) -> None:
+    def __init__(
+        self, gateway: Gateway, control: Control, carrier: Carrier | None, *, strict: bool
+    ) -> None:
+        self._carrier = carrier or Carrier(refuse=lambda for_s: None)
         self._gateway = gateway
         self._control = control
         self._strict = strict
@@ -78,12 +86,15 @@ class _Front:
         if path == "/":
             if self._strict and "/" in request.headers.get("Host", ""):
                 return web.Response(status=400, text="400 Bad Request\n")
-            return web.Response(body=await self._call(request, query), headers=_JSON_HEADERS)
+            answer = await self._call(request, query)
+            if isinstance(answer, Spoiled):
+                return await self._carrier.carry_out(request, answer)
+            return web.Response(body=answer, headers=_JSON_HEADERS)
         if path.startswith(PREFIX):
             return await self._control.answer(request, path)
         return web.Response(status=404, text="there is nothing here\n")
 
-    async def _call(self, request: web.BaseRequest, query: str) -> bytes:
+    async def _call(self, request: web.BaseRequest, query: str) -> bytes | Spoiled:
         try:
             body = await request.read()
         except HTTPRequestEntityTooLarge:

@@ -8,6 +8,7 @@ learns anything or uses up quota.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
@@ -18,7 +19,6 @@ from typing import Any
 import orjson
 
 from batchkms.emulator.actions import ACTIONS, Action, Office
-from batchkms.emulator.actions.base import MANAGEMENT_PER_SECOND, SYMMETRIC_GROUP
 from batchkms.emulator.apierror import (
     ApiError,
     api_error,
@@ -29,6 +29,7 @@ from batchkms.emulator.apierror import (
 from batchkms.emulator.auth import Verifier
 from batchkms.emulator.calls import Call, Request, read_call
 from batchkms.emulator.credentials import Credential
+from batchkms.emulator.faults import Fault, Faults, Spoiled, Unanswered
 from batchkms.emulator.journal import Entry, Journal
 from batchkms.emulator.policy import permits
 from batchkms.emulator.quota import Quotas
@@ -52,7 +53,7 @@ def new_request_id() -> str:
 class _Case:
     """What is known of a call so far, for its answer and for the journal."""
 
-    __slots__ = ("action", "began_s", "key_id", "language", "request_id", "secret_id")
+    __slots__ = ("action", "began_s", "fault", "key_id", "language", "request_id", "secret_id")
 
     def __init__(self, request_id: str, began_s: float) -> None:
         self.request_id = request_id
@@ -61,6 +62,7 @@ class _Case:
         self.language = ENGLISH
         self.secret_id = ""
         self.key_id = ""
+        self.fault: Fault | None = None
 
 
 class Gateway:
@@ -80,7 +82,10 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         strict: bool = False,
         request_ids: Callable[[], str] = new_request_id,
+        quotas: Quotas | None = None,
+        faults: Faults | None = None,
     ) -> None:
+        self.faults = faults or Faults()
         self.stats = Stats(ACTIONS)
         self.journal = Journal()
         self._office = office
@@ -90,10 +95,13 @@ class Gateway:
         self._clock = clock
         self._strict = strict
         self._request_ids = request_ids
-        self._quotas = Quotas(_limits(office.rate_limit))
+        self._quotas = quotas or Quotas(None)
 
-    async def answer(self, request: Request) -> bytes:
-        """The answer to a request: JSON in the API's envelope. Raises nothing."""
+    async def answer(self, request: Request) -> bytes | Spoiled:
+        """The answer to a request: JSON in the API's envelope. Raises nothing.
+
+        A fault that needs the connection comes back for the HTTP side to carry out.
+        """
         case = _Case(self._request_ids(), self._ticks())
         try:
             call = read_call(request)
@@ -101,13 +109,15 @@ class Gateway:
             fields = await self._call(case, call)
         except ApiError as error:
             return self._refused(case, error)
+        except Unanswered:
+            return self._ended(case, None, {})
         except Exception as error:
             # The exception's own text is left out: it could quote a value of the request.
             log.error("%s failed: %s", case.action[:40], _place(error))
             return self._refused(case, api_error("InternalError"))
         return self._ended(case, None, fields)
 
-    def refusal(self, error: ApiError, *, action: str, language: str) -> bytes:
+    def refusal(self, error: ApiError, *, action: str, language: str) -> bytes | Spoiled:
         """The answer to a request that could not be read; it is counted for the action."""
         case = _Case(self._request_ids(), self._ticks())
         case.action, case.language = action, language
@@ -121,15 +131,20 @@ class Gateway:
         )
 
     def forget(self) -> None:
-        """Starts the figures and the journal anew."""
+        """Starts the figures, the journal, the quotas and the faults anew."""
         self.stats = Stats(ACTIONS)
         self.journal.clear()
+        self._quotas.reset()
+        self.faults.reset()
 
-    def _refused(self, case: _Case, error: ApiError) -> bytes:
+    def _refused(self, case: _Case, error: ApiError) -> bytes | Spoiled:
         message = error.text.told_in(case.language)
         return self._ended(case, error.code, {"Error": {"Code": error.code, "Message": message}})
 
-    def _ended(self, case: _Case, code: str | None, fields: dict[str, Any]) -> bytes:
+    def _ended(self, case: _Case, code: str | None, fields: dict[str, Any]) -> bytes | Spoiled:
+        fault = case.fault
+        if fault is not None and code is None:
+            code = fault.label
         self.stats.ended(case.action, code)
         self.journal.add(
             Entry(
@@ -143,7 +158,11 @@ class Gateway:
             )
         )
         fields["RequestId"] = case.request_id
-        return orjson.dumps({"Response": fields})
+        if fault is None:
+            return orjson.dumps({"Response": fields})
+        fault.spoil(fields)
+        answer = orjson.dumps({"Response": fields})
+        return Spoiled(fault, answer) if fault.on_the_wire else answer
 
     async def _call(self, case: _Case, call: Call) -> dict[str, Any]:
         call.required("Action")
@@ -151,6 +170,8 @@ class Gateway:
         credential = self._verifier.verify(call)
         case.secret_id = credential.secret_id
         action = self._requested(call)
+        if self.faults.active:
+            await self._meet_fault(case, call, action)
         self._let_through(action)
         code = self._fail(action.name) if self._fail is not None else None
         if code is not None:
@@ -160,6 +181,27 @@ class Gateway:
         if credential.rules:
             await self._check_rules(case, credential, parameters)
         return await action.handle(self._office, parameters)
+
+    async def _meet_fault(self, case: _Case, call: Call, action: Action) -> None:
+        """What fault rules do to a call before it is judged further; a fault uses up no quota.
+
+        Raises ApiError and Unanswered.
+        """
+        parameters = _parameters(call, action)
+        fault = await self.faults.for_call(
+            action=action.name,
+            secret_id=case.secret_id,
+            key_ids=lambda: key_ids_of(self._office, parameters),
+        )
+        if fault is None:
+            return
+        case.fault = fault
+        for change in fault.quota_changes:
+            group, now_s = action.quota_group, self._ticks()
+            self._quotas.change(group, change.limit, now_s, for_s=change.for_s)
+        if fault.delay_s:
+            await asyncio.sleep(fault.delay_s)
+        fault.forestall(parameters)
 
     def _requested(self, call: Call) -> Action:
         if call.required("Version") != VERSION:
@@ -196,11 +238,12 @@ class Gateway:
                 )
 
 
-def _limits(rate_limit: int | None) -> dict[str, int] | None:
-    if rate_limit is None:
-        return None
-    limits = {action.quota_group: MANAGEMENT_PER_SECOND for action in ACTIONS.values()}
-    return {**limits, SYMMETRIC_GROUP: rate_limit}
+def _parameters(call: Call, action: Action) -> dict[str, Any]:
+    """The parameters of a call as far as they are valid: faults come before that is judged."""
+    try:
+        return call.parameters(action.parameters)
+    except ApiError:
+        return {}
 
 
 def _place(error: Exception) -> str:
