@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import signal
 import sys
-import tempfile
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
-import orjson
 
 from batchkms.cli.logs import log_to_stderr
+from batchkms.cli.readyline import announce, ready_fields
 from batchkms.emulator import Emulator, default_data_dir
+from batchkms.emulator.faults import rules_of
+from batchkms.emulator.quota import WINDOWS
+from batchkms.emulator.tiers import TIERS
 from batchkms.errors import ConfigError
 
 MAX_RATE = 1_000_000
@@ -33,7 +34,12 @@ def _rate_limit(context: click.Context, parameter: click.Parameter, text: str) -
 
 
 @click.command(short_help="Run a KMS on this machine, for tests.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; one that others can reach asks for --tls.",
+)
 @click.option("--port", default=0, metavar="N", help="Port; 0 takes any free one.  [default: 0]")
 @click.option(
     "--data-dir",
@@ -49,11 +55,43 @@ def _rate_limit(context: click.Context, parameter: click.Parameter, text: str) -
     show_default=True,
     help="Encrypt and Decrypt let through in any second.",
 )
+@click.option(
+    "--tier",
+    metavar="TIER",
+    type=click.Choice(list(TIERS)),
+    help=f"Have the quotas of a tier that can be bought: {', '.join(TIERS)}.",
+)
+@click.option(
+    "--rate-window",
+    type=click.Choice(list(WINDOWS)),
+    default="sliding",
+    show_default=True,
+    help="Count in any second, or in every whole second of the clock.",
+)
 @click.option("--credentials", metavar="FILE", help="Take these credentials as well (TOML, JSON).")
 @click.option(
     "--allow-any-credentials", is_flag=True, help="Take ids in that file that look like real ones."
 )
 @click.option("--strict", is_flag=True, help="Refuse what the real gateway would refuse.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FIELD=VALUE,...",
+    help="Fail: action=Encrypt,code=InternalError,probability=0.05 (see docs/emulator.md).",
+)
+@click.option("--fault-file", metavar="FILE", help="Fault rules from a file (TOML).")
+@click.option("--tls", is_flag=True, help="Serve HTTPS with a test CA made in the data directory.")
+@click.option(
+    "--tls-name", "tls_names", multiple=True, metavar="NAME", help="With --tls: one more host name."
+)
+@click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM).")
+@click.option("--tls-key", metavar="FILE", help="The key of --tls-cert (PEM, no password).")
+@click.option(
+    "--insecure-host",
+    is_flag=True,
+    help="Let --host be reached in plain HTTP: anybody on that network may read what is sent.",
+)
 @click.option("--ready-file", metavar="FILE", help="Write the ready line here as well.")
 @click.option(
     "--log-level",
@@ -61,35 +99,28 @@ def _rate_limit(context: click.Context, parameter: click.Parameter, text: str) -
     default="info",
     show_default=True,
 )
+@click.pass_context
 def emulator(
-    host: str,
-    port: int,
+    context: click.Context,
+    /,
     data_dir: str | None,
-    region: str,
-    rate_limit: int | None,
-    credentials: str | None,
-    allow_any_credentials: bool,
-    strict: bool,
+    faults: tuple[str, ...],
+    fault_file: str | None,
     ready_file: str | None,
     log_level: str,
+    **options: Any,
 ) -> None:
     """Runs a KMS on this machine until it is interrupted: real HTTP, no account needed.
 
     Once it listens it prints one line of JSON on stdout, with endpoint, region, secret_id,
-    secret_key and key_id of a demo CMK. Keys are kept, so that a later run can decrypt.
-    GET /_emulator/stats tells what was called.
+    secret_key and key_id of a demo CMK, and where there are, ca_file and token. Keys are kept,
+    so that a later run can decrypt. GET /_emulator/stats tells what was called.
     """
     log_to_stderr(level=log_level, log_format="text")
-    server = Emulator(
-        data_dir=Path(data_dir) if data_dir else default_data_dir(),
-        host=host,
-        port=port,
-        rate_limit=rate_limit,
-        region=region,
-        credentials=credentials,
-        allow_any_credentials=allow_any_credentials,
-        strict=strict,
-    )
+    _refuse_two_quotas(context)
+    options["data_dir"] = Path(data_dir) if data_dir else default_data_dir()
+    options["faults"] = rules_of(faults, Path(fault_file) if fault_file else None)
+    server = Emulator(**options)
     if sys.platform == "win32":
         asyncio.run(_serve(server, ready_file))
     else:
@@ -98,52 +129,23 @@ def emulator(
         uvloop.run(_serve(server, ready_file))
 
 
+def _refuse_two_quotas(context: click.Context) -> None:
+    rate_given = (
+        context.get_parameter_source("rate_limit") is click.core.ParameterSource.COMMANDLINE
+    )
+    if rate_given and context.params["tier"] is not None:
+        raise ConfigError(
+            "--rate-limit and --tier exclude each other", hint="a tier sets all limits at once"
+        )
+
+
 async def _serve(server: Emulator, ready_file: str | None) -> None:
     stopped = asyncio.Event()
     if sys.platform != "win32":
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with server:
-        line = _ready_line(server)
-        if ready_file is not None:
-            _write_private(Path(ready_file), line)
-        print(line, flush=True)
+        announce(ready_fields(server), ready_file)
         log.info("emulator listens on %s, its keys are in %s", server.endpoint, server.data_dir)
         await stopped.wait()
     log.info("emulator stopped")
-
-
-def _ready_line(server: Emulator) -> str:
-    return orjson.dumps(
-        {
-            "endpoint": server.endpoint,
-            "region": server.region,
-            "secret_id": server.secret_id,
-            "secret_key": server.secret_key,
-            "key_id": server.demo_key_id,
-        }
-    ).decode()
-
-
-def _write_private(path: Path, line: str) -> None:
-    """Writes a line to a file that only its owner can read, whole or not at all."""
-    if path.exists() and not path.is_file():
-        # What is renamed over a device or a pipe would take its place.
-        raise ConfigError(
-            f"the ready file {path} is no plain file", hint="name a file that may be replaced"
-        )
-    temporary = None
-    try:
-        # mkstemp gives mode 0600.
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(line + "\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
-        raise ConfigError(
-            f"the ready file {path} cannot be written: {error.strerror}",
-            hint="name a file in a directory that you may write to",
-        ) from None
