@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import orjson
 from yarl import URL
 
+from batchkms.emulator import Emulator
 from batchkms.kms.signing import (
     canonical_request,
     derive_signing_key,
@@ -19,7 +22,7 @@ from batchkms.kms.signing import (
     utc_date,
 )
 from batchkms.kms.signing_v1 import signature_v1, string_to_sign_v1
-from tests.emulator.calling import Caller
+from tests.emulator.calling import Caller, Clock, calling
 
 FORM = "application/x-www-form-urlencoded"
 Encode = Callable[[str], str]
@@ -125,3 +128,11 @@ async def get_tc3(
     return await send(
         caller, "GET", query, headers={**sent, "Content-Type": FORM, **(headers or {})}
     )
+
+
+@asynccontextmanager
+async def emulated(data_dir: Path, clock: Clock, **options: Any) -> AsyncIterator[Caller]:
+    """A caller of an emulator without a quota, with options of its own."""
+    emulator = Emulator(data_dir=data_dir, rate_limit=None, clock=clock, ticks=clock, **options)
+    async with emulator, calling(emulator, clock) as caller:
+        yield caller
