@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,6 +26,8 @@ from batchkms.emulator.gateway import FailHook, Gateway
 from batchkms.emulator.keyring import KeyRing
 from batchkms.emulator.listener import Listener, is_loopback, valid_host, valid_port
 from batchkms.emulator.quota import WINDOWS, Quotas
+from batchkms.emulator.randomness import SteppedDates, randomness_of
+from batchkms.emulator.seedfile import plant_seed_file
 from batchkms.emulator.stats import Stats
 from batchkms.emulator.store import AliasTaken, KeyState, TooManyKeys
 from batchkms.emulator.tiers import TIERS, limits_of
@@ -59,7 +62,10 @@ class Emulator:
     `/_emulator/*` asks for `.token`. `clock` gives Unix time and `ticks` seconds
     that never run backwards; both are for tests. `credentials` is a file of further credentials
     (see credentials.py); `allow_any_credentials` takes ids in it that look like real ones.
-    `strict` refuses what official clients do and the real gateway does not take. `fail` is for
+    `strict` refuses what official clients do and the real gateway does not take. `seed_file`
+    names keys to have from the start (see seedfile.py). With a `seed`, every id, key, date and
+    ciphertext is the same in each run with the same calls, and so are `.secret_id` and
+    `.secret_key`; without a `data_dir` such a run keeps nothing. `fail` is for
     tests too: given the name of an action that was authenticated and let through, it may return
     an error code to answer with.
 
@@ -86,6 +92,8 @@ class Emulator:
         credentials: str | os.PathLike[str] | None = None,
         allow_any_credentials: bool = False,
         strict: bool = False,
+        seed: int | None = None,
+        seed_file: str | os.PathLike[str] | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
         fail: FailHook | None = None,
@@ -131,6 +139,9 @@ class Emulator:
             if credentials is not None
             else []
         )
+        self._data_dir_given = data_dir is not None
+        self._seed = seed
+        self._seed_file = None if seed_file is None else Path(seed_file)
         self._keys: KeyRing | None = None
         self._gateway: Gateway | None = None
         self._exit = AsyncExitStack()
@@ -140,14 +151,26 @@ class Emulator:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            keys = KeyRing(region=self.region, clock=self._clock, key_limit=self._key_limit)
+            if self._seed is not None and not self._data_dir_given:
+                # What an earlier run has left would make this one another one.
+                self.data_dir = Path(stack.enter_context(TemporaryDirectory(prefix="batchkms-")))
+            keys = KeyRing(
+                region=self.region,
+                clock=self._dates(),
+                key_limit=self._key_limit,
+                randomness=randomness_of(self._seed),
+            )
             stack.push_async_callback(keys.aclose)
             try:
                 account = await keys.open(self.data_dir)
+                if self._seed_file is not None:
+                    await plant_seed_file(keys, self._seed_file)
                 self.demo_key_id = await _demo_key(keys)
+                await keys.keep(self.demo_key_id, DEMO_ALIAS)
             except sqlite3.Error as error:  # A full disk, or a damage that shows only now.
                 raise unusable(self.data_dir, str(error)) from None
             self.secret_id, self.secret_key = account.secret_id, account.secret_key
+            keys.started()
             self._keys = keys
             own = Credential(secret_id=account.secret_id, secret_key=account.secret_key)
             known = Credentials(
@@ -162,6 +185,7 @@ class Emulator:
                 strict=self._strict,
                 quotas=Quotas(self._limits, make=lambda name, limit: self._window(limit)),
                 faults=Faults(self._rules),
+                request_ids=keys.randomness.request_id,
             )
             await self._listen(stack, self._gateway)
             self._exit = stack.pop_all()
@@ -188,6 +212,12 @@ class Emulator:
             raise RuntimeError(_NOT_STARTED)
         await self._keys.set_state(key_id, state)
 
+    async def reset(self) -> None:
+        """Returns the keys to what they were before the first call, and a seed to its start."""
+        if self._keys is None:
+            raise RuntimeError(_NOT_STARTED)
+        await self._keys.reset()
+
     @property
     def faults(self) -> Faults:
         """The fault rules in force, which can be added to and cleared."""
@@ -200,11 +230,16 @@ class Emulator:
         self.token = None if is_loopback(self._host) else secrets.token_urlsafe(24)
         listener = Listener(host=self._host, port=self._port, tls=self._tls_context())
         carrier = Carrier(refuse=listener.pause)
-        control = Control(gateway, token=self.token, faults=gateway.faults)
+        control = Control(gateway, token=self.token, reset=self.reset, faults=gateway.faults)
         await listener.open(http_server(gateway, control, strict=self._strict, carrier=carrier))
         stack.push_async_callback(listener.close)
         stack.callback(carrier.release)
         self.endpoint = listener.endpoint
+
+    def _dates(self) -> Callable[[], float]:
+        """What gives keys their dates: with a seed, dates that are the same in every run."""
+        stepped = self._seed is not None and self._clock is time.time
+        return SteppedDates() if stepped else self._clock
 
     def _tls_context(self) -> ssl.SSLContext | None:
         if self._given_tls is not None:

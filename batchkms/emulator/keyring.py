@@ -173,17 +173,15 @@ class KeyRing:
         except KeyMissing:
             raise KeyError(key_id) from None
 
-    async def plant(self, seeds: Sequence[Key]) -> None:
-        """Adds keys that are not there yet, and keeps all of them for `reset`.
+    async def plant(self, seed: Key) -> None:
+        """Adds a key if none of its id is there, and keeps it for `reset` in any case.
 
-        Raises AliasTaken, and TooManyKeys.
+        Raises AliasTaken, KeyIdTaken and TooManyKeys.
         """
-        for seed in seeds:
-            if await self.find(seed.key_id) is None:
-                await self._write(
-                    partial(self._opened.add_key, self.region, seed, limit=self.key_limit)
-                )
-            self._seeds[seed.key_id] = seed
+        if await self.find(seed.key_id) is None:
+            add = partial(self._opened.add_key, self.region, seed, limit=self.key_limit)
+            await self._write(add)
+        self._seeds[seed.key_id] = seed
 
     async def keep(self, key_id: str, alias: str) -> None:
         """Keeps a key that is there for `reset`, as it was when it was made."""

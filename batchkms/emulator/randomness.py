@@ -95,3 +95,8 @@ def _uuid(drawn: bytes, *, version: int) -> str:
     text = drawn.hex()
     variant = "89ab"[drawn[8] & 3]
     return f"{text[:8]}-{text[8:12]}-{version}{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+
+
+def randomness_of(seed: int | None) -> Randomness:
+    """What to draw from, with a seed or without."""
+    return Randomness() if seed is None else SeededRandomness(seed)

@@ -78,7 +78,7 @@ async def test_bytes_that_are_no_utf8_in_a_header_are_just_wrong(
     assert f'"Code":"{code}"'.encode() in answer
 
 
-@pytest.mark.parametrize("path", ["/kms", "/_emulator", "/_emulator/reset"])
+@pytest.mark.parametrize("path", ["/kms", "/_emulator", "/_emulator/nothing"])
 async def test_there_is_nothing_elsewhere(caller: Caller, path: str) -> None:
     async with caller.session.get(caller.emulator.endpoint + path) as answer:
         assert answer.status == 404
