@@ -14,7 +14,7 @@ import click
 
 from batchkms.cli.logs import log_to_stderr
 from batchkms.cli.readyline import announce, ready_fields
-from batchkms.emulator import Emulator, default_data_dir
+from batchkms.emulator import Emulator
 from batchkms.emulator.faults import rules_of
 from batchkms.emulator.quota import WINDOWS
 from batchkms.emulator.tiers import TIERS
@@ -92,6 +92,16 @@ def _rate_limit(context: click.Context, parameter: click.Parameter, text: str) -
     is_flag=True,
     help="Let --host be reached in plain HTTP: anybody on that network may read what is sent.",
 )
+@click.option(
+    "--seed-file", metavar="FILE", help="Have the keys in this file from the start (TOML)."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Make ids, keys, dates and ciphertexts the same in every run with the same calls; "
+    "without --data-dir nothing is kept.",
+)
 @click.option("--ready-file", metavar="FILE", help="Write the ready line here as well.")
 @click.option(
     "--log-level",
@@ -118,7 +128,7 @@ def emulator(
     """
     log_to_stderr(level=log_level, log_format="text")
     _refuse_two_quotas(context)
-    options["data_dir"] = Path(data_dir) if data_dir else default_data_dir()
+    options["data_dir"] = data_dir or None
     options["faults"] = rules_of(faults, Path(fault_file) if fault_file else None)
     server = Emulator(**options)
     if sys.platform == "win32":
