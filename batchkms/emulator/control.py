@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -21,6 +22,8 @@ from batchkms.emulator.gateway import Gateway
 from batchkms.errors import ConfigError
 
 PREFIX = "/_emulator/"
+
+_HOST = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<name>[^\[\]:]*))(?::[0-9]*)?", re.ASCII)
 
 _OWN_SITE = ("none", "same-origin")
 
@@ -145,8 +148,10 @@ def _is_no_page(request: web.BaseRequest) -> bool:
 
 def _is_address(host: str) -> bool:
     """Whether a Host is an IP address or localhost, which nobody can make mean another one."""
-    bracketed = host.startswith("[")
-    name = host[1:].partition("]")[0] if bracketed else host.partition(":")[0]
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    name = match["six"] or match["name"] or ""
     if name.lower() == "localhost":
         return True
     try:
