@@ -47,7 +47,7 @@ def _not_to_be_deleted(key: Key) -> Key:
 
 
 _ONE = ParameterTable(required={"KeyId": str}, optional={"MemberAccount": MEMBER_ACCOUNT})
-_SEVERAL = ParameterTable(required={"KeyIds": KEY_IDS})
+_SEVERAL = ParameterTable(required={"KeyIds": KEY_IDS}, optional={"MemberAccount": MEMBER_ACCOUNT})
 
 LIFECYCLE_ACTIONS = (
     Action(name="EnableKey", parameters=_ONE, handle=_moving("EnableKey", KeyState.ENABLED)),
