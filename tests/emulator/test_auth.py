@@ -179,6 +179,14 @@ async def test_the_node_sdk_signs_the_host_without_its_port(caller: Caller) -> N
     assert await caller.code("ListKeys", service=name.partition(".")[0], signed=signed) == "ok"
 
 
+async def test_the_node_sdk_takes_localhost_with_its_port_for_the_service(caller: Caller) -> None:
+    host = f"localhost:{caller.host.rpartition(':')[2]}"
+    signed = {"content-type": "application/json", "host": "localhost"}
+    headers: dict[str, str | None] = {"Host": host}
+    assert await caller.code("ListKeys", service=host, signed=signed, headers=headers) == "ok"
+    assert await caller.code("ListKeys", service=host, signed=signed) != "ok"
+
+
 async def test_tccli_sends_and_signs_a_host_with_a_scheme(caller: Caller) -> None:
     host = f"http://{caller.host}"
     signed = {"content-type": "application/json", "host": host}

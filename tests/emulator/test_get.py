@@ -42,6 +42,11 @@ async def test_a_get_is_a_form(caller: Caller, content_type: str) -> None:
     assert code_of(await get_tc3(caller, "ListKeys", headers={"Content-Type": FORM})) == "ok"
 
 
+async def test_the_body_of_a_get_means_nothing(caller: Caller) -> None:
+    response = await get_tc3(caller, "ListKeys", "Limit=1", body='{"Limit":"nonsense"}')
+    assert response["TotalCount"] == 1
+
+
 async def test_types_are_given_back_to_texts(caller: Caller) -> None:
     response = await get_tc3(caller, "ListKeys", "Limit=one")
     assert response["Error"]["Message"] == "The value type of parameter `Limit` is not valid."

@@ -109,6 +109,7 @@ async def get_tc3(
     query: str = "",
     *,
     signed_query: str | None = None,
+    body: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The `Response` to a GET that is signed with TC3 over its query, or over another one."""
@@ -125,9 +126,8 @@ async def get_tc3(
     sent = caller.headers(action, b"")
     scope = sent["Authorization"].partition(", ")[0]
     sent["Authorization"] = f"{scope}, SignedHeaders=content-type;host, Signature={sealed}"
-    return await send(
-        caller, "GET", query, headers={**sent, "Content-Type": FORM, **(headers or {})}
-    )
+    whole = {**sent, "Content-Type": FORM, **(headers or {})}
+    return await send(caller, "GET", query, body=body, headers=whole)
 
 
 @asynccontextmanager
