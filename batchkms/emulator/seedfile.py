@@ -24,6 +24,7 @@ import difflib
 import hmac
 import re
 import tomllib
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -206,6 +207,16 @@ def _lowered(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
+def _rotating_from(key: Key, now_s: int) -> Key:
+    """The key with its next rotation ahead, whole periods after its creation.
+
+    Else a key that the file says is old would lose its material of the file at once.
+    """
+    period_s = key.rotate_days * DAY_S
+    periods = max(1, (now_s - key.created_s) // period_s + 1)
+    return replace(key, next_rotation_s=key.created_s + periods * period_s)
+
+
 async def plant_seed_file(keys: KeyRing, path: Path) -> None:
     """Gives a key ring the keys of a seed file, as far as its store lacks them.
 
@@ -214,12 +225,12 @@ async def plant_seed_file(keys: KeyRing, path: Path) -> None:
     """
     for key in read_seed_file(path):
         try:
-            await keys.plant(key)
+            await keys.plant(_rotating_from(key, keys.now_s()) if key.rotates else key)
         except (AliasTaken, KeyIdTaken, TooManyKeys) as error:
             reason = {
                 AliasTaken: f"another key has the alias {key.alias}",
                 KeyIdTaken: "another region has a key of this id",
-                TooManyKeys: f"region {keys.region} holds {keys.key_limit} keys already",
+                TooManyKeys: f"region {keys.region} holds {keys.key_limit} keys already, its limit",
             }[type(error)]
             raise ConfigError(
                 f"seed file {path}, key {key.key_id}: the store has no room for it, {reason}",
