@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 
-from batchkms.errors import KmsError, NetworkError, RunStopped, Scope
+from batchkms.errors import CredentialsError, KmsError, NetworkError, RunStopped, Scope
 from batchkms.kms.scrub import scrub
 from batchkms.operations.base import Operation, failed
 from batchkms.outage import OutageGate
@@ -17,6 +17,9 @@ from batchkms.quota import Quota
 from batchkms.records import ErrorClass, Record, Result
 from batchkms.retry import RetryPolicy
 from batchkms.tally import Tally
+
+REFUSED_KEYS = 10_000
+"""So many unusable CMKs are remembered; each costs its rows one call more when it is forgotten."""
 
 
 class _Case:
@@ -131,6 +134,11 @@ class Attempts:
                 return await self._operation.attempt(case.record)
             async with asyncio.timeout(max(left_s, 0.0)):
                 return await self._operation.attempt(case.record)
+        except CredentialsError as error:
+            # Nothing was sent: there was nothing to sign with.
+            self._tally.not_called(again=case.attempts > 1)
+            case.attempts -= 1
+            return error
         except KmsError as error:
             return error
         except TimeoutError:
@@ -169,6 +177,12 @@ class Attempts:
         now = asyncio.get_running_loop().time()
         return now - self._gate.paused_s() - (now if case.started is None else case.started)
 
+    def _refuse(self, key_id: str, error: KmsError) -> None:
+        """Remembers that a CMK cannot be used, and forgets the one known longest for it."""
+        self._refused_keys[key_id] = error
+        if len(self._refused_keys) > REFUSED_KEYS:
+            del self._refused_keys[next(iter(self._refused_keys))]
+
     def _give_up(self, case: _Case, cause: KmsError) -> Result:
         # From here on the message may be shown, be it in a result or for the whole run.
         error = cause.saying(scrub(cause.message, case.record.plaintext))
@@ -177,7 +191,7 @@ class Attempts:
             about = f"the CMK {case.key_id} cannot be used: " if scope is Scope.KEY else ""
             raise RunStopped(f"{about}{error}", hint=error.hint or error.verdict.advice)
         if scope is Scope.KEY:
-            self._refused_keys[case.key_id] = error
+            self._refuse(case.key_id, error)
         result = failed(case.record, case.key_id, error, attempts=case.attempts)
         result.latency_ms = case.latency_ms
         return result

@@ -22,7 +22,7 @@ from batchkms.flow import Outbox, Window
 from batchkms.operations.base import Operation
 from batchkms.outage import OutageGate
 from batchkms.quota import Quota
-from batchkms.records import Record, Result
+from batchkms.records import EarlierResult, Record, Result
 from batchkms.retry import RetryPolicy
 from batchkms.tally import Tally
 
@@ -168,6 +168,9 @@ class Engine:
         if not self._draining:
             self._draining = True
             self._close()
+            if self._gate.active:
+                # Nobody answers: what only waits for its next try would wait in vain.
+                self._cut_waiting()
             asyncio.get_running_loop().call_later(self._options.drain_grace_s, self._cut)
 
     def stop(self, error: BaseException) -> None:
@@ -177,11 +180,8 @@ class Engine:
         """
         if self._stopped_by is None:
             self._stopped_by = error
-        self._attempts.finish()
         self._close()
-        for worker in self._workers:
-            if not self._attempts.calling(worker):
-                worker.cancel()
+        self._cut_waiting()
 
     async def _produce(self, batches: AsyncIterable[Batch]) -> None:
         try:
@@ -236,6 +236,12 @@ class Engine:
         self._queue.clear()
         self._tell_no_more_rows()
 
+    def _cut_waiting(self) -> None:
+        self._attempts.finish()
+        for worker in self._workers:
+            if not self._attempts.calling(worker):
+                worker.cancel()
+
     def _cut(self) -> None:
         for worker in self._workers:
             worker.cancel()
@@ -274,7 +280,7 @@ class Engine:
         # Whoever has nothing left to do may be waiting for the room that this Result takes.
         self._outbox.put(ordinal, result, at_once=not self._queue)
         self.tally.count(result)
-        if result.ok:
+        if result.ok or isinstance(result, EarlierResult):
             return
         self._first_failures += ordinal <= ALL_FAILED_ROWS
         if self._first_failures == ALL_FAILED_ROWS:

@@ -236,6 +236,8 @@ VERDICTS: dict[str, Verdict] = {
     "MissingCiphertext": _GARBLED,
     "InvalidAnswer": _GARBLED,
     "AnswerTooLong": _GARBLED,
+    "RepeatedRequestId": _GARBLED,
+    "EchoedPlaintext": Verdict(ErrorClass.PROTOCOL, scope=Scope.RUN, advice=_ODD.advice),
     # A ciphertext under another CMK must not be kept, and asking again may well yield one more.
     "WrongKeyId": _ODD,
     # -- Codes of ours: nothing to sign with.

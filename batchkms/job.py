@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,9 @@ from batchkms.sources.base import Encoding, Fields
 
 EMULATOR_REGION = "ap-guangzhou"
 """The region that is called where any will do: on loopback, nothing depends on it."""
+
+
+_INPUT, _CONFIG = "BATCHKMS_INPUT", "BATCHKMS_CONFIG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,14 @@ class JobSpec:
             values["proxy"] = re.sub("//.*@", "//", self.proxy)
         cap = self.max_failures
         values["max_failures"] = cap.rows if cap.share is None else f"{cap.share:.6%}"
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: _as_text(value) for name, value in values.items() if value is not None}
+
+
+def _as_text(value: Any) -> Any:
+    """The value; a path with bytes that are no UTF-8 with those written out."""
+    if not isinstance(value, str):
+        return value
+    return os.fsencode(value).decode("utf-8", "backslashreplace")
 
 
 def job_from(
@@ -124,7 +135,8 @@ def job_from(
     """
     options = {option.field: option for option in COMMON}
     values: dict[str, Any] = {name: option.default for name, option in options.items()}
-    values["input"] = None
+    values["input"] = environ.get(_INPUT) or None
+    config = config or environ.get(_CONFIG) or None
     if config is not None:
         values |= _from_file(config, options)
     values |= _from_environment(environ, options)
@@ -155,8 +167,14 @@ def _from_file(config: str, options: Mapping[str, Option]) -> dict[str, Any]:
 def _file_values(
     config: str, document: Mapping[str, Any], options: Mapping[str, Option]
 ) -> Iterator[tuple[str, Any]]:
+    seen: set[str] = set()
     for key, raw in document.items():
         field = key.replace("-", "_")
+        if field in seen:
+            raise ConfigError(
+                f"{config}: {key!r} is there twice, with - and with _", hint="leave one of them out"
+            )
+        seen.add(field)
         if field == "input":
             if not isinstance(raw, str) or not raw:
                 raise ConfigError(f"{config}: input takes a path", hint='write: input = "FILE"')
@@ -180,6 +198,14 @@ def _from_environment(
         raw = environ.get(option.variable)
         if raw:
             yield field, _parsed(option, raw, option.variable)
+    known = {option.variable for option in options.values()} | {_CONFIG, _INPUT}
+    for name in environ:
+        if name.startswith("BATCHKMS_") and name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
+            raise ConfigError(
+                f"there is no option for the environment variable {name}",
+                hint=f"the nearest name is {near[0]}",
+            )
 
 
 def _parsed(option: Option, raw: Any, origin: str) -> Any:
@@ -206,6 +232,7 @@ def _checked(values: dict[str, Any]) -> JobSpec:
             "--resume and --overwrite cannot go together",
             hint="--resume goes on with what is there, --overwrite throws it away",
         )
+    _check_fields(values)
     if values["emulator"]:
         _check_emulator(values)
     else:
@@ -213,12 +240,25 @@ def _checked(values: dict[str, Any]) -> JobSpec:
     return JobSpec(**values)
 
 
+def _check_fields(values: dict[str, Any]) -> None:
+    """The plaintext must not be taken for anything that is written to the results."""
+    names = {"plaintext": "plaintext", "id": "id", "context": "encryption_context", "key": None}
+    used = {role: values[f"{role}_field"] or default for role, default in names.items()}
+    for role in ("id", "context", "key"):
+        if used[role] == used["plaintext"]:
+            raise ConfigError(
+                f"the field {used[role]!r} is named for the plaintext and for the {role}",
+                hint=f"name different ones with --plaintext-field and --{role}-field",
+            )
+
+
 def _check_emulator(values: dict[str, Any]) -> None:
     for field in ("endpoint", "profile", "credentials", "proxy", "ca_file"):
         if values[field] is not None:
             raise ConfigError(
                 f"--emulator and --{field.replace('_', '-')} cannot go together",
-                hint="--emulator starts a KMS of its own, with its own credentials",
+                hint="--emulator starts a KMS of its own, with its own credentials; "
+                "--no-emulator takes back what a job file or the environment says",
             )
     values["region"] = values["region"] or EMULATOR_REGION
 

@@ -52,6 +52,13 @@ def text(value: Any) -> str:
     return value
 
 
+def name(value: Any) -> str:
+    """A name: text without spaces or control characters."""
+    if re.fullmatch(r"[!-~]{1,128}", text(value)) is None:
+        raise BadValue("takes a name of at most 128 ASCII characters, without spaces")
+    return str(value)
+
+
 def switch(value: Any) -> bool:
     """On or off."""
     if isinstance(value, bool):
@@ -207,11 +214,11 @@ COMMON: tuple[Option, ...] = (
         help="Write the results in the order of the input.",
     ),
     Option(
-        name="key-id", parse=text, metavar="ID", help="The CMK for rows that name none themselves."
+        name="key-id", parse=name, metavar="ID", help="The CMK for rows that name none themselves."
     ),
     Option(
         name="region",
-        parse=text,
+        parse=name,
         metavar="REGION",
         help="Region of the CMK, such as ap-guangzhou; also TENCENTCLOUD_REGION.",
     ),

@@ -24,6 +24,7 @@ class OutageGate:
         self._budget_s = budget_s
         self._watch = OutageWatch()
         self._probing = asyncio.Lock()
+        self._last: KmsError | None = None
 
     @property
     def active(self) -> bool:
@@ -59,22 +60,24 @@ class OutageGate:
 
     def failed(self, row: int, error: KmsError) -> None:
         """A call for a row, known by any number of its own, failed with a transient error."""
+        self._last = error
         throttled = error.verdict.error_class is ErrorClass.THROTTLED
         if self._watch.failed(row, _now(), throttled=throttled):
             log.warning(
-                "nothing succeeds (%s): trying one call at a time for up to %g s; no row is "
-                "given up meanwhile",
-                error.code,
+                "nothing succeeds: trying one call at a time for up to %g s, and no row is given "
+                "up meanwhile; the last answer was %s",
                 self._budget_s,
+                error,
             )
 
     async def _pause(self) -> None:
         left_s = self._budget_s - self._watch.lasted_s(_now())
         if left_s <= 0:
+            last = self._last
             raise OutageError(
-                f"no call has succeeded for {self._watch.lasted_s(_now()):.0f} s",
-                hint="check the endpoint and the service's status; the rows without a result "
-                "were not done",
+                f"no call has succeeded for {self._watch.lasted_s(_now()):.0f} s; the last one: "
+                f"{last}",
+                hint=(last.hint or last.verdict.advice) if last else None,
             )
         await asyncio.sleep(min(left_s, self._watch.probe_delay_s()))
 

@@ -14,6 +14,10 @@ MAX_CONTEXT_CHARACTERS = 1_024
 """The longest EncryptionContext string that KMS takes, in characters."""
 
 
+MAX_ID_CHARACTERS = 1_024
+"""The longest id of a row: results are held in memory by the thousand."""
+
+
 class ErrorClass(StrEnum):
     """What kind of failure a row ended with; the `class` of a result row."""
 
@@ -90,6 +94,10 @@ class Result(
     def ok(self) -> bool:
         """Whether the row was done."""
         return self.status == "ok"
+
+
+class EarlierResult(Result):
+    """A Result of another run that passes through this one: its failure is none of this one's."""
 
 
 def rejected(

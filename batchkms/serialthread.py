@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -58,25 +57,36 @@ class SerialThread:
             loop, future, call = job
             if future.cancelled():
                 continue
+            outcome = _outcome(call)
             try:
-                deliver = partial(_set_result, future, call())
-            except BaseException as error:
-                deliver = partial(_set_exception, future, error)
-            try:
-                loop.call_soon_threadsafe(deliver)
+                loop.call_soon_threadsafe(outcome.deliver_to, future)
             except RuntimeError:  # The loop is closed: nobody waits any more.
                 break
             # A large value must not stay alive here while the next job is awaited.
-            del job, future, call, deliver
+            del job, future, call, outcome
         if self._at_end is not None:
             self._at_end()
 
 
-def _set_result(future: asyncio.Future[Any], value: object) -> None:
-    if not future.done():
-        future.set_result(value)
+class _Outcome:
+    """What a call returned or raised. Its repr shows neither: asyncio's debug mode logs it."""
+
+    def __init__(self, *, value: object = None, error: BaseException | None = None) -> None:
+        self._value = value
+        self._error = error
+
+    def deliver_to(self, future: asyncio.Future[Any]) -> None:
+        """Ends the future, unless nobody waits for it."""
+        if future.done():
+            return
+        if self._error is None:
+            future.set_result(self._value)
+        else:
+            future.set_exception(self._error)
 
 
-def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _outcome(call: Callable[[], object]) -> _Outcome:
+    try:
+        return _Outcome(value=call())
+    except BaseException as error:
+        return _Outcome(error=error)

@@ -11,6 +11,12 @@ from batchkms.records import Result
 _LOWEST_US, _HIGHEST_US, _DIGITS = 1, 3_600_000_000, 3
 
 
+_CODES = 200
+
+OTHER_CODES = "OtherCodes"
+"""What further codes are counted under, once 200 different ones were seen."""
+
+
 class Tally:
     """Counters of one run.
 
@@ -58,6 +64,15 @@ class Tally:
         if self.first_call_s is None:
             self.first_call_s = now
 
+    def not_called(self, *, again: bool) -> None:
+        """Takes back what `called` counted: the call came to nothing before it was sent."""
+        self.calls -= 1
+        self.retries -= again
+
+    def _counted_code(self, code: str) -> str:
+        """The code, or one for all others once there are too many different ones."""
+        return code if code in self.by_code or len(self.by_code) < _CODES else OTHER_CODES
+
     def count(self, result: Result) -> None:
         """Counts one Result."""
         if result.ok:
@@ -66,6 +81,6 @@ class Tally:
         else:
             self.failed += 1
             self.by_class[result.error_class or ""] += 1
-            self.by_code[result.code or ""] += 1
+            self.by_code[self._counted_code(result.code or "")] += 1
         if result.latency_ms is not None:
             self.latency.record_value(max(1, round(result.latency_ms * 1000)))

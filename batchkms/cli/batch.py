@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 
-import orjson
-
 from batchkms.cli.connect import Connection, calls_per_second, connect
-from batchkms.cli.logs import log_to_stderr
+from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.main import printable, tell
 from batchkms.cli.running import Running
+from batchkms.cli.streams import put, say, was_closed
 from batchkms.engine import Batch, Engine
 from batchkms.errors import BatchKmsError, ConfigError, RunStopped
 from batchkms.job import JobSpec
 from batchkms.operations.base import Operation
 from batchkms.quota import Quota
-from batchkms.reporting.summary import State, Summary
+from batchkms.reporting.summary import Exit, State, Summary
 from batchkms.runs.begin import AlreadyFinished, Begun, begin_run
 from batchkms.runs.earlier import Identity
-from batchkms.runs.fingerprint import InputRows, input_description
+from batchkms.runs.fingerprint import InputRows, input_description, path_text
 from batchkms.runs.output import open_output
 from batchkms.sinks import open_sink
 from batchkms.sources import input_format, open_source
@@ -59,8 +59,9 @@ def _loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
     if fast and sys.platform != "win32":
         import uvloop
 
-        return uvloop.run  # type: ignore[return-value]  # takes any coroutine, as asyncio.run
-    return asyncio.run  # type: ignore[return-value]  # the same
+        return partial(uvloop.run, debug=False)
+    # Never in debug mode: that logs what callbacks are given, and thus pieces of the input.
+    return partial(asyncio.run, debug=False)
 
 
 async def _run(
@@ -68,7 +69,10 @@ async def _run(
 ) -> int:
     began_s = time.monotonic()
     tally = Tally()
+    _take_sigterm_for_sigint()
     async with AsyncExitStack() as stack:
+        if spec.output == "-" and was_closed(1):
+            raise ConfigError("stdout is closed", hint="write to a file with -o FILE")
         sink = open_sink(spec.output, format=spec.output_format)
         output = open_output(
             spec.output,
@@ -118,8 +122,16 @@ async def _run(
         rate=quota.per_second,
         key_id=connection.demo_key_id,
         error=ending.error,
+        unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
     return _told(summary, spec)
+
+
+def _take_sigterm_for_sigint() -> None:
+    """Until the run has begun, both end the command alike; then they drain it."""
+    if sys.platform != "win32":
+        interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, interrupt)
 
 
 def _source(spec: JobSpec, stack: AsyncExitStack) -> Source:
@@ -146,7 +158,7 @@ def _identity(
             size_bytes=source.size_bytes,
         ),
         output={
-            "path": os.path.abspath(spec.output),
+            "path": path_text(spec.output),
             "format": output_format,
             "overwrite": spec.overwrite,
         },
@@ -210,19 +222,21 @@ def _reload(again: JobReader, spec: JobSpec, quota: Quota, engine: Engine, begun
 def _told_finished(finished: AlreadyFinished, spec: JobSpec) -> int:
     """Says what an earlier run has done, and exits as it did."""
     if spec.summary == "json":
-        print(orjson.dumps(finished.as_json()).decode(), flush=True)
+        put(ascii_json(finished.as_json()))
     else:
         line = f"nothing to do: {finished.output} was finished at {finished.ended_at}"
-        print(f"batchkms: {printable(line)}", file=sys.stderr)
+        say(f"batchkms: {printable(line)}")
     return finished.exit_code
 
 
 def _told(summary: Summary, spec: JobSpec) -> int:
-    if spec.summary == "json":
-        print(orjson.dumps(summary.as_json()).decode(), flush=True)
-    else:
+    if spec.summary == "text":
         for line in summary.as_text():
-            print(f"batchkms: {printable(line)}", file=sys.stderr)
+            say(f"batchkms: {printable(line)}")
     if summary.error is not None:
         tell(str(summary.error), summary.error.hint, 0)
+    elif summary.exit_code is Exit.NO_RECORDS:
+        tell("the input held no records", "check that it is the right file", 0)
+    if spec.summary == "json":
+        put(ascii_json(summary.as_json()))
     return int(summary.exit_code)

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchkms.errors import ConfigError, KmsError
+from batchkms.errors import ConfigError, CredentialsError, KmsError
 from batchkms.job import JobSpec
 from batchkms.kms.client import DEFAULT_ENDPOINT, KmsClient
-from batchkms.kms.credentials import Credentials, StaticCredentials, find_credentials
+from batchkms.kms.credentials import (
+    Credentials,
+    CredentialSource,
+    StaticCredentials,
+    find_credentials,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,27 +34,35 @@ class Connection:
 async def connect(spec: JobSpec, stack: AsyncExitStack) -> Connection:
     """A client as the job describes it; everything opened is closed by the stack.
 
-    Nothing is called. Raises ConfigError.
+    KMS is not called. Raises ConfigError, also when there are no credentials.
     """
     if spec.emulator:
         return await _to_emulator(spec, stack)
     if spec.region is None:
         raise ConfigError("no region was given", hint="add --region, such as ap-guangzhou")
+    credentials = find_credentials(
+        profile=spec.profile, file=spec.credentials, environ=os.environ, home=Path.home()
+    )
+    stack.push_async_callback(credentials.aclose)
+    await _looked_at(credentials)
     kms = KmsClient(
         region=spec.region,
         endpoint=spec.endpoint or DEFAULT_ENDPOINT,
-        credentials=find_credentials(
-            profile=spec.profile,
-            file=spec.credentials,
-            environ=os.environ,
-            home=Path.home(),
-        ),
+        credentials=credentials,
         ca_file=spec.ca_file,
         proxy=spec.proxy,
         connect_timeout_s=spec.connect_timeout,
         timeout_s=spec.timeout,
     )
     return Connection(kms=await stack.enter_async_context(kms), region=spec.region)
+
+
+async def _looked_at(credentials: CredentialSource) -> None:
+    """Having none at all is told before anything is made. Raises ConfigError."""
+    try:
+        await credentials.credentials()
+    except CredentialsError as error:
+        raise ConfigError(error.message, hint=error.hint or error.verdict.advice) from None
 
 
 async def _to_emulator(spec: JobSpec, stack: AsyncExitStack) -> Connection:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import sys
-from contextlib import suppress
 from datetime import UTC, datetime
 
-import orjson
-
 from batchkms.cli.main import printable
+from batchkms.cli.streams import say
 
 
 class _StderrHandler(logging.Handler):
     """Writes to whatever stderr is now: a live display replaces it while it is drawn."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # A terminal that was closed must not end the run that it was watching.
-        with suppress(OSError):
-            print(self.format(record), file=sys.stderr, flush=True)
+        say(self.format(record))
 
 
 class _TextFormatter(logging.Formatter):
@@ -35,7 +31,12 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        return orjson.dumps(line).decode()
+        return ascii_json(line).decode()
+
+
+def ascii_json(value: object) -> bytes:
+    """JSON in ASCII alone: a control character in it must not reach a terminal."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def log_to_stderr(*, level: str, log_format: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from batchkms._version import __version__
+from batchkms.cli import streams
 
 EXIT_USAGE = 2
 EXIT_STOPPED = 3
@@ -54,27 +54,41 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits. No error of a user ever ends in a traceback."""
+    streams.prepare()
+    try:
+        code = _run(arguments)
+    finally:
+        streams.finish()
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """The exit code of a command."""
     _forbid_core_dumps()
     try:
         code = cli.main(args=arguments, prog_name="batchkms", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        streams.say(error.ctx.get_help() if error.ctx else error.format_message())
+        return EXIT_USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "batchkms"
-        code = tell(error.format_message(), f"see {command} --help", EXIT_USAGE)
+        return tell(error.format_message(), f"see {command} --help", EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
-        code = tell("interrupted", None, EXIT_INTERRUPTED)
+        return tell("interrupted", None, EXIT_INTERRUPTED)
+    except streams.StdoutError as error:
+        return tell(str(error), "the command itself has done its work", EXIT_STOPPED)
     except BrokenPipeError:
-        _silence_stdout()
-        code = tell("stdout was closed by its reader", None, EXIT_STOPPED)
+        return tell("stdout was closed by its reader", None, EXIT_STOPPED)
     except Exception as error:
-        code = _tell_error(error)
-    sys.exit(code if isinstance(code, int) else 0)
+        return _tell_error(error)
+    return code if isinstance(code, int) else 0
 
 
 def tell(message: str, hint: str | None, code: int) -> int:
     """Says on stderr what went wrong and what to try; returns the exit code."""
-    print(f"batchkms: error: {printable(message)}", file=sys.stderr)
+    streams.say(f"batchkms: error: {printable(message)}")
     if hint:
-        print(f"batchkms: hint: {printable(hint)}", file=sys.stderr)
+        streams.say(f"batchkms: hint: {printable(hint)}")
     return code
 
 
@@ -107,13 +121,6 @@ def _forbid_core_dumps() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _silence_stdout() -> None:
-    # Python flushes stdout at exit and would report the closed pipe once more.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL) if hasattr(signal, "SIGPIPE") else None
-    with suppress(OSError):
-        sys.stdout.close()
-
-
 def common_options(command: Any) -> Any:
     """Adds every option of `options.COMMON` to a click command; values arrive raw."""
     from batchkms.options import COMMON
@@ -125,9 +132,10 @@ def common_options(command: Any) -> Any:
         shown = f"{option.help}  [default: {default}]" if default else option.help
         names = [name for name in (option.short, f"--{option.name}") if name]
         settings: dict[str, Any] = (
-            {"is_flag": True, "flag_value": True}
-            if option.switch
-            else {"metavar": option.metavar, "type": str}
+            {"is_flag": True} if option.switch else {"metavar": option.metavar, "type": str}
         )
+        if option.switch:
+            # A job file may have switched it on.
+            names[-1] += f"/--no-{option.name}"
         command = click.option(*names, option.field, default=None, help=shown, **settings)(command)
     return command

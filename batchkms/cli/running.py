@@ -56,15 +56,17 @@ class Running:
     async def run(self, batches: AsyncIterator[Batch]) -> Ending:
         """Runs it to whatever end, with its files in order at the end."""
         self.output.begin()
-        try:
-            ending = await self._results_written(batches)
-        except BaseException as error:
-            # A defect, or the loop is being torn down: keep what there is, then let it pass.
-            with suppress(Exception):
-                await self.output.abandon()
-                self._end_manifest(Ending(state=State.STOPPED), type(error).__name__, None)
-            raise
-        return await self._closed(ending)
+        # To the very end: a signal must not cut off the results that are still being written.
+        with self._signals():
+            try:
+                ending = await self._results_written(batches)
+            except BaseException as error:
+                # A defect, or the loop is being torn down: keep what there is, then let it pass.
+                with suppress(Exception):
+                    await self.output.abandon()
+                    self._end_manifest(Ending(state=State.STOPPED), type(error).__name__, None)
+                raise
+            return await self._closed(ending)
 
     async def _results_written(self, batches: AsyncIterator[Batch]) -> Ending:
         engine, output, encode = self.engine, self.output, self.sink.encode
@@ -76,13 +78,12 @@ class Running:
             outage=lambda: engine.outage,
         )
         try:
-            with self._signals():
-                async with self._noting(), shown(meter, self.progress):
-                    if not output.size_bytes and (header := self.sink.header()):
-                        await output.write([header])
-                    async with aclosing(engine.run(batches)) as lots:
-                        async for results in lots:
-                            await output.write(encode(results), [row.seq for row in results])
+            async with self._noting(), shown(meter, self.progress):
+                if not output.size_bytes and (header := self.sink.header()):
+                    await output.write([header])
+                async with aclosing(engine.run(batches)) as lots:
+                    async for results in lots:
+                        await output.write(encode(results), [row.seq for row in results])
         except RunStopped as error:
             return Ending(state=State.STOPPED, error=error)
         if engine.drained:
@@ -142,6 +143,7 @@ class Running:
             input_sha256=self.source.sha256,
             output_sha256=digest,
             output_bytes=self.output.size_bytes,
+            output_rows=self.output.rows,
         )
 
     @asynccontextmanager
@@ -200,10 +202,10 @@ class _Drain:
         if self._told:
             os._exit(EXIT_INTERRUPTED)
         self._told = True
+        self._engine.drain()
         log.warning(
             "interrupted: waiting for the calls in flight; interrupt again to leave at once"
         )
-        self._engine.drain()
 
 
 def _share_read(source: Source) -> float | None:

@@ -22,9 +22,10 @@ import msgspec
 import orjson
 
 from batchkms._version import __version__
-from batchkms.errors import VERDICTS, ProtocolError, ServiceError
+from batchkms.errors import VERDICTS, KmsError, ProtocolError, ServiceError
 from batchkms.kms.credentials import CredentialSource, find_credentials
-from batchkms.kms.scrub import scrub
+from batchkms.kms.requestids import RequestIds
+from batchkms.kms.scrub import holds, scrub
 from batchkms.kms.signing import RequestSigner
 from batchkms.kms.transport import AiohttpTransport, Answer, Endpoint, Transport, parse_endpoint
 from batchkms.kms.wire import (
@@ -92,6 +93,7 @@ class KmsClient:
             timeout_s=timeout_s,
         )
         self._wall_clock = wall_clock
+        self._request_ids = RequestIds()
         self._constant_headers = {
             "Host": target.host,
             "Content-Type": CONTENT_TYPE,
@@ -132,10 +134,16 @@ class KmsClient:
         try:
             answer = await self.call("Encrypt", parameters)
         except ServiceError as error:
-            # The service may quote what it refuses, and this message may be logged anywhere.
-            raise error.saying(scrub(error.message, plaintext)) from None
+            # The service may quote what it refuses, and all of it may be logged anywhere.
+            raise _without_plaintext(error, plaintext) from None
         request_id = answer["RequestId"]
         blob = answer.get("CiphertextBlob")
+        if _echoes(f"{request_id} {blob}", plaintext, parameters["Plaintext"]):
+            raise ProtocolError(
+                "EchoedPlaintext",
+                "the answer repeats the plaintext where a ciphertext should be",
+                hint="the endpoint is no KMS: check --endpoint",
+            )
         if not isinstance(blob, str) or not _BLOB.fullmatch(blob):
             raise ProtocolError(
                 "MissingCiphertext",
@@ -202,7 +210,33 @@ class KmsClient:
         }
         if credentials.token:
             headers[HEADER_TOKEN] = credentials.token
-        return parse_answer(await self._transport.post(headers, body))
+        return await self._transport.post(headers, body, self._answered)
+
+    def _answered(self, answer: Answer) -> dict[str, Any]:
+        response = _response(answer)
+        if not self._request_ids.is_new(response["RequestId"]):
+            raise ProtocolError(
+                "RepeatedRequestId", "the answer has the RequestId of an earlier one"
+            )
+        return _without_error(answer, response)
+
+
+def _echoes(text: str, plaintext: bytes, encoded: str) -> bool:
+    """Whether an answer holds the plaintext itself. Cheap: it is asked for every row.
+
+    Below six bytes a plaintext may be in a ciphertext by chance.
+    """
+    if len(plaintext) < 6:
+        return False
+    forms = (encoded.rstrip("="), plaintext.hex(), plaintext.decode("latin-1"))
+    return any(form in text for form in forms)
+
+
+def _without_plaintext(error: ServiceError, plaintext: bytes) -> KmsError:
+    """The error without any of the plaintext in it."""
+    if holds(f"{error.code} {error.request_id}", plaintext):
+        return ProtocolError("EchoedPlaintext", "the error's code or RequestId repeats the record")
+    return error.saying(scrub(error.message, plaintext))
 
 
 def parse_answer(answer: Answer) -> dict[str, Any]:
@@ -212,6 +246,11 @@ def parse_answer(answer: Answer) -> dict[str, Any]:
     ProtocolError for anything that is no valid answer. A valid error in the body of another
     status is believed, as the vendor's Go client does.
     """
+    return _without_error(answer, _response(answer))
+
+
+def _response(answer: Answer) -> dict[str, Any]:
+    """The `Response` object, an error too, with a valid RequestId."""
     response = _response_object(answer.body)
     if response is None:
         if answer.status != 200:
@@ -222,9 +261,13 @@ def parse_answer(answer: Answer) -> dict[str, Any]:
         if answer.status != 200:
             raise _http_error(answer.status)
         raise ProtocolError("InvalidRequestId", "the answer has no valid RequestId")
+    return response
+
+
+def _without_error(answer: Answer, response: dict[str, Any]) -> dict[str, Any]:
     error = response.get("Error")
     if error is not None:
-        raise _service_error(error, request_id)
+        raise _service_error(error, response["RequestId"])
     if answer.status != 200:
         raise _http_error(answer.status)
     return response
@@ -249,9 +292,13 @@ def _no_response(body: bytes) -> ProtocolError:
 
 def _service_error(error: Any, request_id: str) -> ServiceError | ProtocolError:
     code = error.get("Code") if isinstance(error, dict) else None
-    if not isinstance(code, str) or not code:
-        return ProtocolError("InvalidAnswer", "the Error has no Code", request_id=request_id)
-    return ServiceError(code, str(error.get("Message") or ""), request_id=request_id)
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        return ProtocolError("InvalidAnswer", "the Error has no valid Code", request_id=request_id)
+    message = str(error.get("Message") or "")
+    # A region that is none concerns the whole run, though its code is one for bad values.
+    wrong_region = code == "InvalidParameterValue" and HEADER_REGION in message
+    verdict = VERDICTS["UnsupportedRegion"] if wrong_region else None
+    return ServiceError(code, message, request_id=request_id, verdict=verdict)
 
 
 def _http_error(status: int) -> ProtocolError | ServiceError:
@@ -269,6 +316,9 @@ def _http_error(status: int) -> ProtocolError | ServiceError:
 
 # The shape of a blob is nowhere documented, so only what no blob can hold is refused.
 _BLOB = re.compile(r"[A-Za-z0-9+/=_.:-]+")
+
+# CamelCase names with dots between them, in the documentation and in the SDK's list.
+_CODE = re.compile(r"(?=.{1,128}\Z)[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")
 
 # A UUID in every published example; the documentation promises no more than an id.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")

@@ -388,7 +388,10 @@ def _tccli_document(path: Path) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} is no valid tccli credential file (a JSON object)")
+        raise ConfigError(
+            f"{path} is no valid tccli credential file (a JSON object)",
+            hint="write it anew with tccli configure, or give an INI file with a [default] section",
+        )
     return document
 
 

@@ -7,10 +7,12 @@ and a message that still holds a longer piece of one is withheld as a whole.
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import unicodedata
 from base64 import b64encode, urlsafe_b64encode
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 REDACTED = "[redacted]"
 WITHHELD = "[message withheld: it repeated a part of the record]"
@@ -19,8 +21,8 @@ MAX_MESSAGE_CHARACTERS = 500
 """What is kept of a message."""
 
 _PIECE = 12
-"""A run of this many characters of a written form gives a message away. Shorter ones
-are found in ordinary words too."""
+"""A run of this many characters of a written form gives a message away, or two thirds of a form
+that is shorter. Less than that is found in ordinary words too."""
 
 _SHORT = 4
 """A form below this length is replaced only where it stands alone: `a` is no leak in `was`."""
@@ -33,9 +35,20 @@ def scrub(message: str, plaintext: bytes) -> str:
         forms = _written_forms(plaintext)
         for form in forms:
             text = _replaced(text, form)
-        if _holds_piece(text, forms):
+        if _holds_piece(text, forms) or _repeats(text, plaintext):
             return WITHHELD
     return text[:MAX_MESSAGE_CHARACTERS]
+
+
+def holds(text: str, plaintext: bytes) -> bool:
+    """Whether a short text, such as a code or an id, holds the plaintext in a written form.
+
+    A plaintext below four bytes is found in too many texts by chance and is not looked for.
+    """
+    if len(plaintext) < _SHORT:
+        return False
+    forms = (form for form in _written_forms(plaintext) if len(form) >= _SHORT)
+    return any(form in text for form in forms) or _repeats(text, plaintext)
 
 
 def _written_forms(plaintext: bytes) -> list[str]:
@@ -63,9 +76,33 @@ def _base64_inside(plaintext: bytes, offset: int, encoded: bytes) -> str:
 def _replaced(text: str, form: str) -> str:
     if len(form) >= _SHORT:
         return text.replace(form, REDACTED)
-    return re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", REDACTED, text)
+    # Only ASCII counts as part of a word: between Chinese characters there is no space.
+    return re.sub(rf"(?<![A-Za-z0-9_]){re.escape(form)}(?![A-Za-z0-9_])", REDACTED, text)
 
 
 def _holds_piece(text: str, forms: list[str]) -> bool:
-    pieces = {text[i : i + _PIECE] for i in range(len(text) - _PIECE + 1)}
-    return any(piece in form for form in forms if len(form) >= _PIECE for piece in pieces)
+    cut = text.replace(REDACTED, "\0")
+    for form in forms:
+        length = min(_PIECE, max(_SHORT, len(form) * 2 // 3))
+        if len(form) < length:
+            continue
+        pieces = {form[i : i + length] for i in range(len(form) - length + 1)}
+        if any(cut[i : i + length] in pieces for i in range(len(cut) - length + 1)):
+            return True
+    return False
+
+
+def _repeats(text: str, plaintext: bytes) -> bool:
+    """Whether the text repeats the plaintext in another case, escaped, or composed otherwise."""
+    secret = _simplified(plaintext.decode("utf-8", "replace"))
+    if len(secret) >= _SHORT and secret in _simplified(text):
+        return True
+    digits = re.sub(r"[^0-9a-f]", "", re.sub(r"0x|\\x", "", text.lower()))
+    return len(plaintext) >= _SHORT and plaintext.hex() in digits
+
+
+def _simplified(text: str) -> str:
+    """The text with its escapes read, in one composition and one case, without backslashes."""
+    read = unquote_plus(html.unescape(text)) if "%" in text or "&" in text else text
+    read = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), read)
+    return unicodedata.normalize("NFKC", read).casefold().replace("\\", "").strip()

@@ -10,13 +10,16 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from batchkms.errors import ConfigError, NetworkError, ProtocolError
+
+T = TypeVar("T")
 
 IDLE_CONNECTION_S = 30.0
 """How long an unused connection is kept. The server closes it after 60 s (tencentcloud-sdk-go
@@ -41,9 +44,11 @@ class Answer:
 class Transport(Protocol):
     """Carries one request to the endpoint that it was made for."""
 
-    async def post(self, headers: dict[str, str], body: bytes) -> Answer:
-        """Sends a POST to `/`.
+    async def post(self, headers: dict[str, str], body: bytes, accept: Callable[[Answer], T]) -> T:
+        """Sends a POST to `/`; what `accept` makes of the answer.
 
+        `accept` is asked before the connection is used again. When it raises ProtocolError, the
+        connection is closed: whatever spoke there may not be in step with what it was asked.
         Raises NetworkError when no whole answer came back, and ProtocolError when what came
         back is no HTTP or too long.
         """
@@ -96,13 +101,22 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(parts.scheme, shown if port in (None, default_port) else f"{shown}:{port}")
 
 
-def parse_proxy(text: str) -> str:
-    """The proxy's URL, once it can be used. Raises ConfigError."""
+def parse_proxy(text: str, *, for_endpoint: Endpoint | None = None) -> str:
+    """The proxy's URL, once it can be used. Raises ConfigError.
+
+    A request for an endpoint of plain HTTP would reach the proxy in the clear.
+    """
     if not _names_proxy(text):
         # The user name and password that a proxy may need must not be repeated.
         shown = "" if "@" in text else f" {text!r}"
         raise ConfigError(
             f"--proxy{shown} is no URL of an HTTP proxy", hint="write it as http://HOST:PORT"
+        )
+    plain = for_endpoint is not None and for_endpoint.scheme == "http"
+    if plain and not is_loopback(urlsplit(text).hostname or ""):
+        raise ConfigError(
+            "an endpoint of plain HTTP cannot be reached through a proxy elsewhere",
+            hint="leave --proxy out, or use an https:// endpoint",
         )
     return text
 
@@ -133,7 +147,9 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
 
     Raises ConfigError when the file cannot be read or holds no certificate.
     """
-    context = ssl.create_default_context()
+    # Not create_default_context: that lets SSLKEYLOGFILE write the session's keys to a file.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
     if ca_file is not None:
         try:
             context.load_verify_locations(cafile=ca_file)
@@ -143,6 +159,21 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
                 hint="give a PEM file with one or more CERTIFICATE blocks",
             ) from None
     return context
+
+
+class _InStepConnector(aiohttp.TCPConnector):
+    """Never reuses a connection on which more came than was asked for.
+
+    An answer too many would be taken for that of the next request: every row after it would
+    get the ciphertext of another one.
+    """
+
+    async def _get(self, *arguments: Any) -> aiohttp.connector.Connection | None:
+        while (connection := await super()._get(*arguments)) is not None:
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
 
 
 class AiohttpTransport:
@@ -158,11 +189,11 @@ class AiohttpTransport:
         timeout_s: float = 10.0,
     ) -> None:
         self._url = endpoint.url
-        self._proxy = None if proxy is None else parse_proxy(proxy)
+        self._proxy = None if proxy is None else parse_proxy(proxy, for_endpoint=endpoint)
         self._timeout_s = timeout_s
         # Concurrency is the caller's matter: the pool must never be a second, hidden queue.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_InStepConnector(
                 limit=0,
                 keepalive_timeout=IDLE_CONNECTION_S,
                 ssl=tls_context(ca_file) if endpoint.scheme == "https" else True,
@@ -175,13 +206,17 @@ class AiohttpTransport:
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         )
 
-    async def post(self, headers: dict[str, str], body: bytes) -> Answer:
+    async def post(self, headers: dict[str, str], body: bytes, accept: Callable[[Answer], T]) -> T:
         """Sends a POST to `/`; see `Transport.post`."""
         try:
             async with self._session.post(
                 self._url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
-                return Answer(response.status, await _read(response))
+                try:
+                    return accept(Answer(response.status, await _read(response)))
+                except ProtocolError:
+                    response.close()
+                    raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # Not `from error`: aiohttp's errors show the request's headers and quote the answer.
             raise _translated(error, self._timeout_s) from None

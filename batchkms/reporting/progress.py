@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -146,14 +147,22 @@ async def shown(meter: Meter, mode: Literal["auto", "always", "never"]) -> Async
     if mode == "never":
         yield
         return
-    live = mode == "always" or sys.stderr.isatty()
-    task = asyncio.create_task(_display(meter) if live else _log(meter))
+    live = mode == "always" or (sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
+    task = asyncio.create_task(_shown(_display(meter) if live else _log(meter)))
     try:
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+
+
+async def _shown(display: Coroutine[None, None, None]) -> None:
+    """A display that breaks, as when its terminal is closed, is nothing to the run.
+
+    rich even leaves the whole program by SystemExit when the reader of stderr is gone.
+    """
+    with suppress(Exception, SystemExit):
+        await display
 
 
 async def _log(meter: Meter) -> None:

@@ -61,6 +61,8 @@ class Summary:
     """The demo key of the emulator, where one was used."""
     error: BatchKmsError | None = None
     """What stopped the run."""
+    unwritten: int = 0
+    """Rows that have a result which could not be written."""
 
     @property
     def exit_code(self) -> Exit:
@@ -82,7 +84,13 @@ class Summary:
         for code, rows in self.tally.by_code.most_common():
             text = verdict_for(code).advice
             advice[text] = advice.get(text, 0) + rows
-        return [f"{text} ({rows:,} {_rows(rows)})" for text, rows in advice.items()]
+        steps = [f"{text} ({rows:,} {_rows(rows)})" for text, rows in advice.items()]
+        if self.unwritten:
+            lost = f"{self.unwritten:,} {_rows(self.unwritten)}"
+            steps.insert(0, f"{lost} were done but not written: they will be sent again")
+        if self.state is not State.FINISHED and self.manifest is not None:
+            steps.insert(0, "run the same command again with --resume")
+        return steps
 
     def as_json(self) -> dict[str, Any]:
         """The summary for programs."""
@@ -100,11 +108,12 @@ class Summary:
             "calls": tally.calls,
             "retries": tally.retries,
             "throttled": tally.throttled,
-            "calls_per_second": round(_per_second(tally.calls - 1, tally.calling_s), 2),
+            "calls_per_second": self.calls_per_second(),
             "records_per_second": round(_per_second(tally.done - tally.kept, self.wall_s), 2),
             "rate_limit": self.rate,
             "latency_ms": self.latency_ms(),
             "wall_s": round(self.wall_s, 3),
+            "unwritten": self.unwritten,
             "output": self.output,
             "manifest": self.manifest,
             "key_id": self.key_id,
@@ -129,18 +138,25 @@ class Summary:
         if tally.calls:
             lines.append(
                 f"calls: {tally.calls:,}, of them {tally.retries:,} retries; "
-                f"{tally.throttled:,} throttled; {self._rate_text()}"
+                f"{tally.throttled:,} throttled{self._rate_text()}"
             )
+        if self.latency_ms():
             lines.append(f"latency ms: {_percentiles(self.latency_ms())}")
         if self.key_id is not None:
             lines.append(f"demo key: {self.key_id} (made by the emulator)")
         lines.append(f"results: {self.output}")
         return lines + [f"next: {step}" for step in [*self.notes, *self.next_steps()]]
 
+    def calls_per_second(self) -> float | None:
+        """From the first call to the last one; None where that is too short for a rate."""
+        if self.tally.calling_s < 1.0:
+            return None
+        return round(_per_second(self.tally.calls - 1, self.tally.calling_s), 2)
+
     def _rate_text(self) -> str:
-        achieved = _per_second(self.tally.calls - 1, self.tally.calling_s)
+        achieved = self.calls_per_second()
         limit = "no limit" if self.rate is None else f"limit {self.rate:,}/s"
-        return f"{achieved:,.1f}/s from first to last call, {limit}"
+        return "" if achieved is None else f"; {achieved:,.1f}/s from first to last call, {limit}"
 
 
 def _codes(tally: Tally, error_class: str) -> str:

@@ -10,11 +10,23 @@ from contextlib import suppress
 from pathlib import Path
 
 from batchkms.errors import ConfigError, OutputError
-from batchkms.runs.files import PRIVATE_FILE, create_private, lock, sync_folder, write_all
-from batchkms.runs.rowsums import packed
+from batchkms.runs.files import (
+    PRIVATE_FILE,
+    create_private,
+    draft_path,
+    lock,
+    sync_folder,
+    write_all,
+)
+from batchkms.runs.manifest import manifest_path
+from batchkms.runs.rowsums import RECORD_BYTES, packed
 from batchkms.runs.writer import GroupWriter
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space or raise the quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+}
 
 
 def sums_path(output: Path) -> Path:
@@ -34,6 +46,7 @@ class FileOutput:
         self.path = path
         self.partial = path.with_name(f"{path.name}.partial")
         self.size_bytes = 0
+        self.rows = 0
         self.overwrite = overwrite
         self._fsync_interval_s = fsync_interval_s
         self._digest = hashlib.sha256()
@@ -41,6 +54,12 @@ class FileOutput:
         self._sums_fd = -1
         self._sums_bytes = 0
         self._writer: GroupWriter | None = None
+
+    def files(self) -> list[Path]:
+        """Every file that a run makes or replaces."""
+        manifest = manifest_path(self.path)
+        sums = [sums_path(self.path), self._partial_sums]
+        return [self.path, self.partial, manifest, draft_path(manifest), *sums]
 
     def create(self) -> None:
         """Makes the partial file and locks it. Raises ConfigError.
@@ -110,6 +129,8 @@ class FileOutput:
                     f"another program made {self.path} while this run went on",
                     hint=f"the complete results are in {self.partial}",
                 )
+            if not os.path.samestat(os.fstat(self._fd), os.stat(self.partial)):
+                raise FileNotFoundError(errno.ENOENT, "another file has taken its place")
             self._partial_sums.replace(sums_path(self.path))
             self.partial.replace(self.path)
             sync_folder(self.path.parent)
@@ -123,10 +144,15 @@ class FileOutput:
             self.close()
 
     async def abandon(self) -> None:
-        """Leaves the partial file with every row that could be written. Raises OutputError."""
+        """Leaves the partial file with every row that could be written. Raises OutputError.
+
+        One without any row is removed: it would only be in the way of the next run.
+        """
         try:
             await self._write_rest()
         finally:
+            if self._fd >= 0 and not self.rows:
+                self.discard()
             self.close()
 
     async def _write_rest(self) -> None:
@@ -165,7 +191,7 @@ class FileOutput:
         self._fd = self._sums_fd = -1
 
     def discard(self) -> None:
-        """Removes the partial file that `create` made, before any row was in it."""
+        """Removes the partial file, in which no row is."""
         for path in (self.partial, self._partial_sums):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -173,7 +199,9 @@ class FileOutput:
 
     def where(self, *, finished: bool) -> str:
         """The path of the results now."""
-        return str(self.path if finished else self.partial)
+        if finished:
+            return str(self.path)
+        return str(self.partial) if self.rows else "none"
 
     @property
     def _partial_sums(self) -> Path:
@@ -192,6 +220,7 @@ class FileOutput:
 
     def _take(self, data: bytes, sums: bytes) -> None:
         write_all(self._sums_fd, sums)
+        self.rows += len(sums) // RECORD_BYTES
         self._digest.update(data)
         self.size_bytes += len(data)
 
@@ -207,9 +236,8 @@ class FileOutput:
         )
 
     def _unwritten(self, error: OSError) -> OutputError:
+        remedy = _REMEDIES.get(error.errno or 0, "check the disk")
         return OutputError(
             f"{self.partial} cannot be written: {error.strerror}",
-            hint="free some space, then run again with --resume"
-            if error.errno in _FULL
-            else "check the disk, then run again with --resume",
+            hint=f"{remedy}, then run again with --resume",
         )

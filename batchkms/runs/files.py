@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,11 @@ def write_all(fd: int, data: bytes) -> None:
     """Writes every byte, however few the system takes at a time. Raises OSError."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            # Whoever shares this pipe with us made it non-blocking.
+            select.select([], [fd], [])
 
 
 def create_private(path: Path) -> int:
@@ -27,7 +32,10 @@ def create_private(path: Path) -> int:
     Raises FileExistsError when something has that name already, a dangling link too.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    return os.open(path, flags, PRIVATE_FILE)
+    fd = os.open(path, flags, PRIVATE_FILE)
+    # A umask may have taken more away than the rights of others.
+    os.fchmod(fd, PRIVATE_FILE)
+    return fd
 
 
 def lock(fd: int) -> None:
@@ -54,12 +62,17 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def draft_path(path: Path) -> Path:
+    """Where `replace_file` writes the new content of a file."""
+    return path.with_name(f"{path.name}.tmp")
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Puts a whole new content in the place of a file, so that a crash leaves old or new.
 
     The file is private to its owner. Raises OSError.
     """
-    draft = path.with_name(f"{path.name}.tmp")
+    draft = draft_path(path)
     draft.unlink(missing_ok=True)
     fd = create_private(draft)
     try:

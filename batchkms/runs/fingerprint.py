@@ -7,6 +7,7 @@ rows that were read of it so far: it is checked before the first new row is sent
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def _other_input(rows: int, found: int | None) -> InputError:
 def input_description(path: str, *, format: str, size_bytes: int | None) -> dict[str, Any]:
     """An input as the manifest keeps it, with the SHA-256 of its head if it is a file."""
     described: dict[str, Any] = {
-        "path": path if path == "-" else str(Path(path).absolute()),
+        "path": path if path == "-" else path_text(path),
         "format": format,
     }
     if size_bytes is not None:
@@ -124,6 +125,11 @@ def input_description(path: str, *, format: str, size_bytes: int | None) -> dict
     if path != "-" and (head := _head(Path(path))) is not None:
         described["head_sha256"] = hashlib.sha256(head).hexdigest()
     return described
+
+
+def path_text(path: str) -> str:
+    """The absolute path as text, whatever bytes are in it."""
+    return os.fsencode(os.path.abspath(path)).decode("utf-8", "backslashreplace")
 
 
 def _head(path: Path) -> bytes | None:

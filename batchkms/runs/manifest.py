@@ -124,6 +124,7 @@ class Manifest:
         input_sha256: str | None,
         output_sha256: str | None,
         output_bytes: int,
+        output_rows: int | None,
     ) -> None:
         """Writes the last version. Raises OutputError; an earlier one is still there then."""
         self.content |= {
@@ -136,7 +137,11 @@ class Manifest:
         if reason is not None:
             self.content["reason"] = reason
         self.content["input"]["sha256"] = input_sha256
-        self.content["output"] |= {"sha256": output_sha256, "size_bytes": output_bytes}
+        self.content["output"] |= {
+            "sha256": output_sha256,
+            "size_bytes": output_bytes,
+            "rows": output_rows,
+        }
         try:
             self.progress(prefix)
         except OSError as error:

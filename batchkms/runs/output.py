@@ -15,6 +15,7 @@ from typing import Protocol
 
 from batchkms.errors import ConfigError
 from batchkms.runs.fileoutput import FileOutput
+from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.stdout import StdoutOutput
 
 _STDIN_FD = 0
@@ -33,6 +34,10 @@ class Output(Protocol):
     @property
     def size_bytes(self) -> int:
         """What was written so far."""
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows were written so far; None where they are not counted."""
 
     def begin(self) -> None:
         """Starts writing. Needs a running event loop."""
@@ -77,7 +82,7 @@ def open_output(
             )
         return StdoutOutput()
     output = FileOutput(Path(path), overwrite=overwrite, fsync_interval_s=fsync_interval_s)
-    for used in (output.path, output.partial):
+    for used in output.files():
         _refuse_input(used, input_path)
         _refuse_odd_file(used)
     if not output.path.parent.is_dir():
@@ -87,6 +92,9 @@ def open_output(
         )
     if not overwrite and not resume:
         _refuse_existing(output)
+    if not overwrite:
+        # One that is no manifest is somebody else's file, and told as an error here.
+        Manifest.load(manifest_path(output.path))
     return output
 
 

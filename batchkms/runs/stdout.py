@@ -21,6 +21,7 @@ class StdoutOutput:
 
     def __init__(self) -> None:
         self.size_bytes = 0
+        self.rows: int | None = None
         self._digest = hashlib.sha256()
         self._writer: GroupWriter | None = None
 

@@ -11,7 +11,13 @@ from typing import Any
 
 import msgspec
 
-from batchkms.records import Result, rejected
+from batchkms.records import (
+    MAX_CONTEXT_CHARACTERS,
+    MAX_ID_CHARACTERS,
+    EarlierResult,
+    Result,
+    rejected,
+)
 
 _STATUSES = ("ok", "failed")
 
@@ -37,7 +43,7 @@ def passed_on(
             return _damaged(ordinal, line, "its seq is out of range")
         if row["status"] == "ok":
             return seq
-        failed = msgspec.convert(row, Result, strict=not lax)
+        failed = msgspec.convert(row, EarlierResult, strict=not lax)
     except msgspec.ValidationError:
         # Its text may repeat a value of the row.
         return _damaged(ordinal, line, "a column of it is missing or of the wrong type")
@@ -45,10 +51,18 @@ def passed_on(
         return _damaged(ordinal, line, "it does not say what had failed")
     if not 0 <= failed.attempts <= _MOST:
         return _damaged(ordinal, line, "its attempts are out of range")
+    if any(len(text or "") > most for text, most in _longest(failed)):
+        return _damaged(ordinal, line, "a column of it is longer than any that a run writes")
     failed.ciphertext = None
     # It was measured in another run: the statistics of this one are not to count it.
     failed.latency_ms = None
     return failed
+
+
+def _longest(row: Result) -> list[tuple[str | None, int]]:
+    short = [row.id, row.key_id, row.code, row.message, row.request_id]
+    texts = [(text, MAX_ID_CHARACTERS) for text in short]
+    return [*texts, (row.encryption_context, MAX_CONTEXT_CHARACTERS)]
 
 
 def _damaged(ordinal: int, line: int, how: str) -> Result:

@@ -15,6 +15,7 @@ import orjson
 
 from batchkms.records import (
     MAX_CONTEXT_CHARACTERS,
+    MAX_ID_CHARACTERS,
     MAX_PLAINTEXT_BYTES,
     Record,
     Result,
@@ -97,7 +98,7 @@ class RowMapper:
             raise Unusable(
                 "PlaintextTooLarge",
                 f"the plaintext has {len(plaintext):,} bytes, more than the "
-                f"{MAX_PLAINTEXT_BYTES:,} that KMS takes; split it or use envelope encryption",
+                f"{MAX_PLAINTEXT_BYTES:,} that KMS takes; split it",
             )
         return plaintext
 
@@ -136,6 +137,12 @@ def _id(row_id: object, seq: int) -> str:
     if row_id is None or row_id == "":
         return str(seq)
     if type(row_id) is str:
+        if len(row_id) > MAX_ID_CHARACTERS:
+            raise Unusable(
+                "InvalidId",
+                f"the id has {len(row_id):,} characters, more than {MAX_ID_CHARACTERS:,}; "
+                "check --id-field",
+            )
         return row_id
     if type(row_id) is int:
         return str(row_id)

@@ -153,6 +153,13 @@ def _decoded(stored: Iterator[bytes], name: str) -> Iterator[bytes]:
     signature, chunks = _sniffed(stored)
     if signature == GZIP_MAGIC:
         signature, chunks = _sniffed(gunzip(chunks))
+    first = next(chunks, b"")
+    chunks = chain([first], chunks)
+    if signature is None and b"\0" in first[:4]:
+        raise InputError(
+            f"{name} is no UTF-8: it may be UTF-16 without a byte order mark",
+            hint="convert it: iconv -f UTF-16LE -t UTF-8 FILE | batchkms … - --format jsonl|csv",
+        )
     if signature == _UTF8_BOM:
         yield next(chunks)[len(_UTF8_BOM) :]
     elif signature is not None:

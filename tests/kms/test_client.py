@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import traceback
 from base64 import b64encode
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -20,6 +21,8 @@ from batchkms.kms.transport import Answer
 from tests.kms.servers import answering, http
 from tests.kms.test_signing import official_authorization
 
+T = TypeVar("T")
+
 KEY_ID = "23e80852-1e38-11e9-b129-5cb9019b4b01"
 BLOB = "g2F8eQk44Q==-k-fKVP3WIlGpg8m9LMW4jEkQ==-k-o1O+7H9HFAzWbCkf"
 NOW = 1551113065.9
@@ -33,9 +36,9 @@ class Replay:
         self.sent: list[tuple[dict[str, str], bytes]] = []
         self.closed = False
 
-    async def post(self, headers: dict[str, str], body: bytes) -> Answer:
+    async def post(self, headers: dict[str, str], body: bytes, accept: Callable[[Answer], T]) -> T:
         self.sent.append((headers, body))
-        return self._answer
+        return accept(self._answer)
 
     async def aclose(self) -> None:
         self.closed = True
@@ -252,3 +255,39 @@ def test_the_payload_hash_is_of_the_bytes_that_are_sent() -> None:
         host="kms.tencentcloudapi.com",
         body=body,
     )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"CiphertextBlob": b64encode(b"a secret value").decode()},
+        {"CiphertextBlob": f"prefix{b64encode(b'a secret value').decode()}"},
+        {"RequestId": b"a secret value".hex()},
+    ],
+)
+async def test_an_answer_that_holds_the_plaintext_is_no_answer(changes: dict[str, str]) -> None:
+    async with client_on(Replay(encrypted(**changes))) as client:
+        with pytest.raises(ProtocolError, match="repeats the plaintext") as caught:
+            await client.encrypt(KEY_ID, b"a secret value")
+    assert caught.value.code == "EchoedPlaintext"
+    assert not caught.value.verdict.retryable
+
+
+@pytest.mark.parametrize(
+    "code", ["hunter2", "InternalError.hunter2", "InternalError.68756e74657232"]
+)
+async def test_a_code_that_holds_the_plaintext_is_not_kept(code: str) -> None:
+    error = {"Code": code, "Message": "no"}
+    async with client_on(Replay(response(Error=error))) as client:
+        with pytest.raises(ProtocolError) as caught:
+            await client.encrypt(KEY_ID, b"hunter2")
+    assert caught.value.code == "EchoedPlaintext"
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["", "a b", "a\n", "\x9b", "A" * 129, "A..B", ".A", 5, None])
+async def test_a_code_that_is_none_is_no_answer(code: object) -> None:
+    async with client_on(Replay(response(Error={"Code": code, "Message": "no"}))) as client:
+        with pytest.raises(ProtocolError) as caught:
+            await client.encrypt(KEY_ID, b"hunter2")
+    assert caught.value.code == "InvalidAnswer"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchkms.kms.scrub import MAX_MESSAGE_CHARACTERS, REDACTED, WITHHELD, scrub
+from batchkms.kms.scrub import MAX_MESSAGE_CHARACTERS, REDACTED, WITHHELD, holds, scrub
 
 PIECE = 12
 """A run of so many characters of any form must never be left."""
@@ -109,3 +109,31 @@ def test_a_message_is_never_longer_than_what_is_kept(message: str, plaintext: by
 def test_an_endless_message_is_cut_before_it_is_searched() -> None:
     said = scrub("word " * 2_000_000, b"some secret value")
     assert said == ("word " * 100)[:MAX_MESSAGE_CHARACTERS]
+
+
+@pytest.mark.parametrize(
+    ("message", "plaintext"),
+    [
+        ("value p&amp;ss&lt;w&gt;rd is bad", "p&ss<w>rd"),
+        ("value HUNTER2PASS is bad", "hunter2pass"),
+        ("value hunter2pas... is bad", "hunter2pass"),
+        ("value %68%75%6e%74%65%72%32 is bad", "hunter2"),
+        (r"value \x68\x75\x6e\x74\x65\x72\x32 is bad", "hunter2"),
+        ("value 68:75:6e:74:65:72:32 is bad", "hunter2"),
+        (r"value \u0068unter2 is bad", "hunter2"),
+        (r"value a\\\"b\\\"cd is bad", 'a"b"cd'),
+        ("value cafe\u0301-pass is bad", "caf\u00e9-pass"),
+        ("参数pw1不合法", "pw1"),
+    ],
+)
+def test_other_ways_to_write_it(message: str, plaintext: str) -> None:
+    said = scrub(message, plaintext.encode())
+    assert said == WITHHELD or REDACTED in said
+    assert plaintext not in said
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_code_or_id_may_not_hold_it_either(form: str) -> None:
+    assert holds(f"InternalError.{FORMS[form]('hunter2')}", b"hunter2")
+    assert not holds("InternalError", b"hunter2")
+    assert not holds("AbcDef", b"bc")

@@ -14,7 +14,15 @@ import trustme
 
 from batchkms.errors import ConfigError, KmsError, Scope
 from batchkms.kms.transport import AiohttpTransport, parse_endpoint
-from tests.kms.servers import Seen, answering, connect_proxy, http, listening, read_request
+from tests.kms.servers import (
+    Seen,
+    answering,
+    as_it_is,
+    connect_proxy,
+    http,
+    listening,
+    read_request,
+)
 
 ANSWER = http(b"{}")
 
@@ -57,7 +65,7 @@ async def transport_to(
 async def failure(port: int, *, ca_file: str | None = None, proxy: str | None = None) -> KmsError:
     async with transport_to(port, ca_file=ca_file, proxy=proxy) as transport:
         with pytest.raises(KmsError) as caught:
-            await transport.post({}, b"{}")
+            await transport.post({}, b"{}", as_it_is)
     return caught.value
 
 
@@ -66,7 +74,7 @@ async def test_a_certificate_of_our_ca_is_accepted(authority: Authority) -> None
         answering(ANSWER, tls=authority.server()) as (port, seen),
         transport_to(port, ca_file=authority.file) as transport,
     ):
-        assert (await transport.post({}, b"secret")).body == b"{}"
+        assert (await transport.post({}, b"secret", as_it_is)).body == b"{}"
     assert seen.bodies == [b"secret"]
 
 
@@ -135,7 +143,9 @@ async def test_a_proxy_carries_tls_and_sees_nothing_of_it(authority: Authority) 
             port, ca_file=authority.file, proxy=f"http://127.0.0.1:{proxy_port}"
         ) as transport,
     ):
-        assert (await transport.post({"X-TC-Token": "the-token"}, b"secret")).status == 200
+        assert (
+            await transport.post({"X-TC-Token": "the-token"}, b"secret", as_it_is)
+        ).status == 200
     assert proxy.heads[0][0] == f"CONNECT 127.0.0.1:{port} HTTP/1.1"
     assert "the-token" not in str(proxy.heads)
     assert seen.bodies == [b"secret"]

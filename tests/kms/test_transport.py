@@ -19,7 +19,7 @@ from batchkms.kms.transport import (
     Endpoint,
     parse_endpoint,
 )
-from tests.kms.servers import Peer, Seen, answering, http, listening, read_request
+from tests.kms.servers import Peer, Seen, answering, as_it_is, http, listening, read_request
 
 HEADERS = {"Host": "kms.example", "X-TC-Token": "the-token", "Content-Type": "application/json"}
 BODY = b'{"Plaintext":"cGxhaW4tdGV4dA=="}'
@@ -38,7 +38,7 @@ async def failure(port: int, **options: Any) -> KmsError:
     """The error of one call, checked to tell nothing of what was sent."""
     async with transport_to(port, **options) as transport:
         with pytest.raises(KmsError) as caught:
-            await transport.post(HEADERS, BODY)
+            await transport.post(HEADERS, BODY, as_it_is)
     shown = "".join(traceback.format_exception(caught.value))
     chain: BaseException | None = caught.value
     while chain is not None:
@@ -54,7 +54,7 @@ async def failure(port: int, **options: Any) -> KmsError:
 
 async def test_what_is_sent_and_what_comes_back() -> None:
     async with answering(http(b'{"a":1}')) as (port, seen), transport_to(port) as transport:
-        answer = await transport.post(HEADERS, BODY)
+        answer = await transport.post(HEADERS, BODY, as_it_is)
     assert (answer.status, answer.body) == (200, b'{"a":1}')
     assert seen.heads[0][0] == "POST / HTTP/1.1"
     assert seen.bodies == [BODY]
@@ -72,7 +72,7 @@ async def test_any_status_is_an_answer(status: str) -> None:
         answering(http(b"body", status=status)) as (port, _),
         transport_to(port) as transport,
     ):
-        answer = await transport.post(HEADERS, BODY)
+        answer = await transport.post(HEADERS, BODY, as_it_is)
     assert (answer.status, answer.body) == (int(status[:3]), b"body")
 
 
@@ -82,7 +82,7 @@ async def test_redirects_are_not_followed(status: str) -> None:
         location = f"Location: http://127.0.0.1:{other_port}/\r\n"
         redirect = http(b"", status=status, more=location)
         async with answering(redirect) as (port, seen), transport_to(port) as transport:
-            answer = await transport.post(HEADERS, BODY)
+            answer = await transport.post(HEADERS, BODY, as_it_is)
     assert answer.status == int(status[:3])
     assert (len(seen.heads), other.connections) == (1, 0)
 
@@ -90,8 +90,8 @@ async def test_redirects_are_not_followed(status: str) -> None:
 async def test_cookies_are_not_kept() -> None:
     more = "Set-Cookie: a=b; Path=/\r\n"
     async with answering(http(b"", more=more)) as (port, seen), transport_to(port) as transport:
-        await transport.post(HEADERS, BODY)
-        await transport.post(HEADERS, BODY)
+        await transport.post(HEADERS, BODY, as_it_is)
+        await transport.post(HEADERS, BODY, as_it_is)
     assert seen.header("Cookie") == []
     assert seen.connections == 1, "the connection was used again"
 
@@ -101,7 +101,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy_port}")
         async with answering(http(b"direct")) as (port, _), transport_to(port) as transport:
-            assert (await transport.post(HEADERS, BODY)).body == b"direct"
+            assert (await transport.post(HEADERS, BODY, as_it_is)).body == b"direct"
     assert proxy.connections == 0
 
 
@@ -112,7 +112,7 @@ async def test_the_longest_answer(size: int, fits: bool) -> None:
     async with answering(http(b"x" * size)) as (port, _):
         if fits:
             async with transport_to(port) as transport:
-                assert len((await transport.post(HEADERS, BODY)).body) == size
+                assert len((await transport.post(HEADERS, BODY, as_it_is)).body) == size
         else:
             error = await failure(port)
             assert (type(error), error.code) == (ProtocolError, "AnswerTooLong")
@@ -148,7 +148,7 @@ async def test_connection_refused() -> None:
 async def test_a_host_that_does_not_exist() -> None:
     transport = AiohttpTransport(Endpoint("http", "no-such-host.invalid"))
     with pytest.raises(NetworkError) as caught:
-        await transport.post(HEADERS, BODY)
+        await transport.post(HEADERS, BODY, as_it_is)
     await transport.aclose()
     assert caught.value.code == "DnsFailure"
 
@@ -231,11 +231,11 @@ async def test_an_idle_connection_is_not_used_again(monkeypatch: pytest.MonkeyPa
     assert module.IDLE_CONNECTION_S < 60, "what the server allows"
     monkeypatch.setattr(module, "IDLE_CONNECTION_S", 0.02)
     async with answering(http(b"")) as (port, seen), transport_to(port) as transport:
-        await transport.post(HEADERS, BODY)
-        await transport.post(HEADERS, BODY)
+        await transport.post(HEADERS, BODY, as_it_is)
+        await transport.post(HEADERS, BODY, as_it_is)
         assert seen.connections == 1
         await asyncio.sleep(0.05)
-        await transport.post(HEADERS, BODY)
+        await transport.post(HEADERS, BODY, as_it_is)
         assert seen.connections == 2
 
 
@@ -254,5 +254,5 @@ async def test_the_pool_is_no_hidden_queue() -> None:
         await writer.drain()
 
     async with listening(peer) as port, transport_to(port, timeout_s=5) as transport:
-        calls = [transport.post(HEADERS, BODY) for _ in range(90)]
+        calls = [transport.post(HEADERS, BODY, as_it_is) for _ in range(90)]
         assert len(await asyncio.gather(*calls)) == 90

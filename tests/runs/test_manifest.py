@@ -39,6 +39,7 @@ def _end(manifest: Manifest, tally: Tally) -> None:
         input_sha256="a" * 64,
         output_sha256="b" * 64,
         output_bytes=123,
+        output_rows=2,
     )
 
 
@@ -69,7 +70,12 @@ def test_it_ends_with_counts_and_digests(tmp_path: Path) -> None:
     }
     read = {"rows": 2, "sha256": "c" * 64}
     assert content["input"] == {"path": "in.jsonl", "read": read, "sha256": "a" * 64}
-    assert content["output"] == {"path": "out.jsonl", "sha256": "b" * 64, "size_bytes": 123}
+    assert content["output"] == {
+        "path": "out.jsonl",
+        "sha256": "b" * 64,
+        "size_bytes": 123,
+        "rows": 2,
+    }
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from batchkms.errors import ConfigError, OutputError
 from batchkms.runs import files
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.output import open_output
+from batchkms.runs.rowsums import packed
 
 
 def _output(folder: Path, *, overwrite: bool = False) -> FileOutput:
@@ -50,6 +51,43 @@ async def test_an_abandoned_output_keeps_what_was_written(tmp_path: Path) -> Non
     await output.abandon()
     assert output.partial.read_bytes() == b"one\n"
     assert not output.path.exists()
+
+
+async def test_an_output_without_any_row_is_not_left_behind(tmp_path: Path) -> None:
+    output = _output(tmp_path)
+    output.create()
+    output.begin()
+    await output.write([b"the,header\r\n"])
+    await output.abandon()
+    assert list(tmp_path.iterdir()) == []
+    assert output.where(finished=False) == "none"
+
+
+async def test_another_run_is_refused_while_the_first_one_writes(tmp_path: Path) -> None:
+    first = _output(tmp_path)
+    first.create()
+    first.adopt([b"one\n"], [1])
+    for overwrite in (True, False):
+        second = _output_anyway(tmp_path, overwrite=overwrite)
+        with pytest.raises(ConfigError, match="another run is writing"):
+            second.create() if overwrite else second.reopen()
+    first.close()
+    os.close(_output_anyway(tmp_path, overwrite=False).reopen())
+
+
+def _output_anyway(folder: Path, *, overwrite: bool) -> FileOutput:
+    return FileOutput(folder / "out.jsonl", overwrite=overwrite, fsync_interval_s=1.0)
+
+
+async def test_a_umask_takes_nothing_away(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        output = _output(tmp_path)
+        output.create()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(output.partial.stat().st_mode) == 0o600
+    output.close()
 
 
 async def test_overwriting_keeps_the_old_output_until_the_new_one_is_complete(
@@ -120,7 +158,7 @@ async def test_a_group_that_does_not_fit_leaves_no_torn_row(
     output = _output(tmp_path)
     output.create()
     output.begin()
-    output.append(b"one\n", b"")
+    output.append(b"one\n", packed([1], [b"one\n"]))
     monkeypatch.setattr(os, "write", _full_after(6))
     await output.write([b"a second row that is longer\n"], [1])
     with pytest.raises(OutputError, match="No space left") as caught:

@@ -195,13 +195,13 @@ async def test_rate_auto_asks_the_service(batchkms: Program, tmp_path: Path) -> 
     async with Emulator(data_dir=tmp_path / "kms", rate_limit=300) as kms:
         ended = await batchkms.beside(
             *("encrypt", "in.jsonl", "-o", "out.jsonl", "--rate", "auto", "--reserve", "50%"),
-            *target(kms),
+            *("--summary", "json", *target(kms)),
             environ=credentials(kms),
         )
     assert ended.code == 0
+    assert json.loads(ended.stdout)["rate_limit"] == 150
     told = [line for line in ended.stderr.splitlines() if "GetServiceStatus" in line]
-    assert len(told) == 1
-    assert "limit 150/s" in ended.stderr
+    assert told == ["batchkms: GetServiceStatus says that the quota is 300 calls/s"]
 
 
 def test_the_job_file_of_the_repository_runs(batchkms: Program) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkms.csvtext import GUARDED_COLUMNS, guard
-from batchkms.records import ErrorClass, Record, Result
+from batchkms.records import EarlierResult, ErrorClass, Record, Result
 from batchkms.sources.base import Fields
 from tests.sources.given import Outcome, csv_reader, failure, jsonl_reader, outcome, record
 
@@ -78,7 +78,8 @@ def _expected(result: Result) -> Record | Result:
             plaintext=b"ciphertext",
             encryption_context=result.encryption_context,
         )
-    return msgspec.structs.replace(result, latency_ms=None)
+    earlier = msgspec.structs.asdict(result) | {"latency_ms": None}
+    return EarlierResult(**earlier)
 
 
 @settings(max_examples=150, deadline=None)

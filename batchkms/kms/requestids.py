@@ -1,0 +1,43 @@
+"""Tells an answer that comes for the second time by its RequestId."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 10_000
+"""More than can be under way at the largest quota; each takes about 200 bytes."""
+
+
+class RequestIds:
+    """The RequestIds of the last answers.
+
+    A gateway that sends an answer twice gets every later one on that connection out of step.
+    An endpoint that gives all its answers the same id is a stand-in of somebody's own making: it
+    is taken as it is, with a warning, because nothing can be told there.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._order: deque[str] = deque()
+        self._warned = False
+
+    def is_new(self, request_id: str) -> bool:
+        """Whether no other answer had it, as far as that can be told. Remembers it."""
+        if request_id not in self._known:
+            self._known.add(request_id)
+            self._order.append(request_id)
+            if len(self._order) > REMEMBERED:
+                self._known.discard(self._order.popleft())
+            return True
+        if len(self._known) > 1:
+            return False
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "the endpoint gives its answers the same RequestId: it is no KMS, and an answer "
+                "that comes twice cannot be told there"
+            )
+        return True
