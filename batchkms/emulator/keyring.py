@@ -22,7 +22,7 @@ from batchkms.emulator.key import (
 )
 from batchkms.emulator.randomness import Randomness, SteppedDates
 from batchkms.emulator.rsa import derived_private_key, new_private_key
-from batchkms.emulator.store import Account, KeyIdTaken, KeyMissing, Snapshot, Store
+from batchkms.emulator.store import Account, AliasTaken, KeyIdTaken, KeyMissing, Snapshot, Store
 
 T = TypeVar("T")
 
@@ -180,7 +180,12 @@ class KeyRing:
         """
         if await self.find(seed.key_id) is None:
             add = partial(self._opened.add_key, self.region, seed, limit=self.key_limit)
-            await self._write(add)
+            try:
+                await self._write(add)
+            except (AliasTaken, KeyIdTaken):  # Another process may have added it just now.
+                self._mark = b""
+                if await self.find(seed.key_id) is None:
+                    raise
         self._seeds[seed.key_id] = seed
 
     async def keep(self, key_id: str, alias: str) -> None:

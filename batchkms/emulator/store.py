@@ -83,6 +83,8 @@ class Store:
         try:
             self._prepare(data_dir, randomness or Randomness())
             self._changes = Changes(private_file(data_dir, changes.FILE_NAME))
+            # A process that was killed may not have come to tell what it had written.
+            self._changes.announce()
         except OSError as error:
             self._db.close()
             raise unusable(data_dir, error.strerror or type(error).__name__) from None

@@ -360,6 +360,20 @@ async def test_a_seed_file_that_the_store_has_no_room_for(tmp_path: Path) -> Non
             pass
 
 
+async def test_processes_that_start_at_once_plant_a_seed_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text(entry())
+    team = [Emulator(data_dir=tmp_path / "data", seed_file=path) for _ in range(4)]
+    await asyncio.gather(*(emulator.__aenter__() for emulator in team))
+    try:
+        assert len({emulator.demo_key_id for emulator in team}) == 1
+        for emulator in team:
+            async with sdk(emulator, "sync") as kms:
+                assert (await kms.call("ListKeys")).TotalCount == 2
+    finally:
+        await asyncio.gather(*(emulator.__aexit__(None, None, None) for emulator in team))
+
+
 async def test_a_key_that_is_old_by_its_file_keeps_its_material(tmp_path: Path) -> None:
     path, clock = tmp_path / "keys.toml", Clock()
     path.write_text(entry(created="2020-01-01T00:00:00Z", rotate_days="7"))

@@ -241,6 +241,11 @@ async def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
     assert "cannot be used" in str(await refusal(tmp_path / "data" / "deeper"))
 
 
+async def test_a_file_of_changes_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "emulator.changes").mkdir()
+    assert "cannot be used" in str(await refusal(tmp_path))
+
+
 async def test_a_path_that_cannot_be(tmp_path: Path) -> None:
     assert "cannot be used" in str(await refusal(tmp_path / "a\0b"))
 

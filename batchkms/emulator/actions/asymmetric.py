@@ -50,6 +50,5 @@ ASYMMETRIC_ACTIONS = (
             required={"KeyId": str, "Ciphertext": str, "Algorithm": Text(one_of=RSA_ALGORITHMS)}
         ),
         handle=_rsa_decrypt,
-        per_second=200,  # Documentation 1030/35961.
     ),
 )

@@ -51,14 +51,13 @@ class Action:
 
     `handle` gets parameters that are known, present where required, of the right type and
     within their limits. It returns the fields of the answer without RequestId, and raises
-    ApiError. `per_second` is the quota of an action that has one of its own.
+    ApiError.
     """
 
     name: str
     parameters: ParameterTable
     handle: Handler
     group: str = ""
-    per_second: int = MANAGEMENT_PER_SECOND
 
     @property
     def quota_group(self) -> str:

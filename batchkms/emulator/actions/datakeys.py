@@ -66,6 +66,5 @@ DATA_KEY_ACTIONS = (
         name="GenerateRandom",
         parameters=ParameterTable(required={"NumberOfBytes": _NUMBER_OF_BYTES}),
         handle=_generate_random,
-        per_second=150,  # Documentation 573/131380.
     ),
 )

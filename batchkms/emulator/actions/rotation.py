@@ -71,6 +71,5 @@ ROTATION_ACTIONS = (
     ),
     Action(name="DisableKeyRotation", parameters=_ONE, handle=_disable_rotation),
     Action(name="GetKeyRotationStatus", parameters=_ONE, handle=_rotation_status),
-    # Once in 24 hours for each key, and 20 times a second in all (documentation 573/135527).
-    Action(name="RotateKey", parameters=_ONE, handle=_rotate, per_second=20),
+    Action(name="RotateKey", parameters=_ONE, handle=_rotate),
 )
