@@ -7,6 +7,7 @@ import logging
 import re
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from batchkms.emulator.tiers import TIERS
 from batchkms.errors import ConfigError
 
 MAX_RATE = 1_000_000
+
+Tell = Callable[[dict[str, Any]], None]
 
 log = logging.getLogger("batchkms.cli.emulator")
 
@@ -102,6 +105,14 @@ def _rate_limit(context: click.Context, parameter: click.Parameter, text: str) -
     help="Make ids, keys, dates and ciphertexts the same in every run with the same calls; "
     "without --data-dir nothing is kept.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that serve the port together, with one store and one quota.",
+)
 @click.option("--ready-file", metavar="FILE", help="Write the ready line here as well.")
 @click.option(
     "--log-level",
@@ -116,6 +127,7 @@ def emulator(
     data_dir: str | None,
     faults: tuple[str, ...],
     fault_file: str | None,
+    workers: int,
     ready_file: str | None,
     log_level: str,
     **options: Any,
@@ -131,12 +143,50 @@ def emulator(
     options["data_dir"] = data_dir or None
     options["faults"] = rules_of(faults, Path(fault_file) if fault_file else None)
     server = Emulator(**options)
+    if workers > 1:
+        _serve_together(workers, server, options, ready_file)
+    else:
+        _run(_serve(server, lambda fields: announce(fields, ready_file)))
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
     if sys.platform == "win32":
-        asyncio.run(_serve(server, ready_file))
+        asyncio.run(serving)
     else:
         import uvloop
 
-        uvloop.run(_serve(server, ready_file))
+        uvloop.run(serving)
+
+
+def _serve_together(
+    workers: int, checked: Emulator, options: dict[str, Any], ready_file: str | None
+) -> None:
+    """Runs several workers; `checked` is an emulator that none of the options has stopped."""
+    from batchkms.emulator.workers import MAX_LIMIT, Team, run_workers
+
+    if options["seed"] is not None:
+        raise ConfigError(
+            "--seed and --workers exclude each other",
+            hint="which worker takes a call is never the same in two runs",
+        )
+    if options["rate_limit"] is not None and options["rate_limit"] > MAX_LIMIT:
+        raise ConfigError(
+            f"--workers hold a --rate-limit of up to {MAX_LIMIT:,} together",
+            hint="give --rate-limit none, or leave --workers out",
+        )
+
+    def serve(team: Team, port: int, tell: Tell, alive: int) -> None:
+        server = Emulator(**{**options, "port": port}, team=team)
+        _run(_serve(server, tell, alive))
+
+    def announce_all(fields: dict[str, Any]) -> None:
+        announce(fields, ready_file)
+        log.info("%d workers listen on %s", workers, fields["endpoint"])
+
+    run_workers(
+        workers, host=checked.host, port=options["port"], serve=serve, announce=announce_all
+    )
+    log.info("emulator stopped")
 
 
 def _refuse_two_quotas(context: click.Context) -> None:
@@ -149,13 +199,20 @@ def _refuse_two_quotas(context: click.Context) -> None:
         )
 
 
-async def _serve(server: Emulator, ready_file: str | None) -> None:
-    stopped = asyncio.Event()
+async def _serve(server: Emulator, tell: Tell, alive: int | None = None) -> None:
+    """Serves until it is asked to end, or until the parent has ended, which `alive` shows."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     if sys.platform != "win32":
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+            loop.add_signal_handler(number, stopped.set)
+    if alive is not None:
+        loop.add_reader(alive, stopped.set)
     async with server:
-        announce(ready_fields(server), ready_file)
-        log.info("emulator listens on %s, its keys are in %s", server.endpoint, server.data_dir)
+        tell(ready_fields(server))
+        if alive is None:
+            log.info("emulator listens on %s, its keys are in %s", server.endpoint, server.data_dir)
         await stopped.wait()
-    log.info("emulator stopped")
+        if alive is not None:
+            loop.remove_reader(alive)
+    if alive is None:
+        log.info("emulator stopped")

@@ -30,6 +30,9 @@ _OWN_SITE = ("none", "same-origin")
 log = logging.getLogger("batchkms.emulator")
 
 Json = dict[str, Any]
+Together = Callable[[str, Json], Awaitable[Json]]
+"""Makes one answer of this worker's own (`stats`, `requests`, `forget`) and those of the others."""
+
 Reset = Callable[[], Awaitable[None]]
 
 
@@ -59,7 +62,9 @@ class Control:
         token: str | None = None,
         reset: Reset | None = None,
         faults: FaultRules | None = None,
+        together: Together | None = None,
     ) -> None:
+        self._together = together or _alone
         self._gateway = gateway
         self._token = token
         self._reset_keys = reset
@@ -108,15 +113,16 @@ class Control:
         return refused
 
     async def _stats(self, body: bytes) -> Json:
-        return self._gateway.stats.as_json()
+        return await self._together("stats", self._gateway.stats.as_json())
 
     async def _requests(self, body: bytes) -> Json:
-        return self._gateway.requests()
+        return await self._together("requests", self._gateway.requests())
 
     async def _reset(self, body: bytes) -> Json:
         if self._reset_keys is not None:
             await self._reset_keys()
         self._gateway.forget()
+        await self._together("forget", {})
         log.info("the emulator is as it was when it started")
         return {}
 
@@ -136,6 +142,11 @@ class Control:
         if self._faults is not None:
             self._faults.clear()
         return await self._shown_faults(body)
+
+
+async def _alone(what: str, own: Json) -> Json:
+    """The answer of an emulator without further workers."""
+    return own
 
 
 def _is_no_page(request: web.BaseRequest) -> bool:

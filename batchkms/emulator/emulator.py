@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from batchkms.emulator.actions import Office
 from batchkms.emulator.auth import Verifier
@@ -33,6 +33,9 @@ from batchkms.emulator.store import AliasTaken, KeyState, TooManyKeys
 from batchkms.emulator.tiers import TIERS, limits_of
 from batchkms.emulator.tls import given_context, own_context
 from batchkms.errors import ConfigError
+
+if TYPE_CHECKING:
+    from batchkms.emulator.workers.team import Member, Team
 
 DEMO_ALIAS = "batchkms-demo"
 DEFAULT_REGION = "ap-guangzhou"
@@ -94,6 +97,7 @@ class Emulator:
         strict: bool = False,
         seed: int | None = None,
         seed_file: str | os.PathLike[str] | None = None,
+        team: Team | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
         fail: FailHook | None = None,
@@ -115,7 +119,7 @@ class Emulator:
         self._own_tls = tls
         self._tls_names = tuple(tls_names)
         self._given_tls = _pair(tls_cert, tls_key, own=tls)
-        self._host = valid_host(host, guarded=insecure_host or tls or self._given_tls is not None)
+        self.host = valid_host(host, guarded=insecure_host or tls or self._given_tls is not None)
         self._port = valid_port(port)
         self._limits = (
             None
@@ -123,6 +127,8 @@ class Emulator:
             else limits_of(TIERS[tier or "default"], symmetric=rate_limit)
         )
         self._window = _known("rate window", rate_window, WINDOWS)
+        self._window_name = rate_window
+        self._team = team
         self._rules = [
             rule if isinstance(rule, Rule) else parse_rule(rule, f"fault {number}")
             for number, rule in enumerate(faults, 1)
@@ -176,6 +182,8 @@ class Emulator:
             known = Credentials(
                 [own, *self._more_credentials], allow_any_credentials=self._allow_any_credentials
             )
+            team = self._team
+            member = team.join(self._limits, window=self._window_name) if team else None
             self._gateway = Gateway(
                 office=Office(keys=keys, rate_limit=self._rate_limit),
                 verifier=Verifier(credentials=known, clock=self._clock, strict=self._strict),
@@ -183,11 +191,15 @@ class Emulator:
                 fail=self._fail,
                 clock=self._clock,
                 strict=self._strict,
-                quotas=Quotas(self._limits, make=lambda name, limit: self._window(limit)),
-                faults=Faults(self._rules),
+                quotas=member.quotas
+                if member
+                else Quotas(self._limits, make=lambda name, limit: self._window(limit)),
+                faults=Faults(
+                    self._rules, seed=self._seed, ledger=member.ledger if member else None
+                ),
                 request_ids=keys.randomness.request_id,
             )
-            await self._listen(stack, self._gateway)
+            await self._listen(stack, self._gateway, member)
             self._exit = stack.pop_all()
         return self
 
@@ -225,12 +237,27 @@ class Emulator:
             raise RuntimeError(_NOT_STARTED)
         return self._gateway.faults
 
-    async def _listen(self, stack: AsyncExitStack, gateway: Gateway) -> None:
+    async def _listen(self, stack: AsyncExitStack, gateway: Gateway, member: Member | None) -> None:
         # What can be reached from elsewhere must not be told to fail, or what was called, by all.
-        self.token = None if is_loopback(self._host) else secrets.token_urlsafe(24)
-        listener = Listener(host=self._host, port=self._port, tls=self._tls_context())
-        carrier = Carrier(refuse=listener.pause)
-        control = Control(gateway, token=self.token, reset=self.reset, faults=gateway.faults)
+        if not is_loopback(self.host):
+            self.token = member.token if member else secrets.token_urlsafe(24)
+        listener = Listener(
+            host=self.host,
+            port=self._port,
+            tls=self._tls_context(),
+            reuse_port=member is not None,
+        )
+        carrier = Carrier(refuse=member.refuse if member else listener.pause)
+        control = Control(
+            gateway,
+            token=self.token,
+            reset=self.reset,
+            faults=gateway.faults,
+            together=member.all if member else None,
+        )
+        if member is not None:
+            stack.push_async_callback(member.close)
+            await member.open(gateway, listener.pause)
         await listener.open(http_server(gateway, control, strict=self._strict, carrier=carrier))
         stack.push_async_callback(listener.close)
         stack.callback(carrier.release)

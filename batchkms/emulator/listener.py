@@ -56,7 +56,7 @@ class Listener:
         try:
             await self._listen()
         except OSError as error:
-            raise self._cannot_listen(error) from None
+            raise cannot_listen(self._host, self._port, error) from None
 
     def pause(self, for_s: float) -> None:
         """Refuses connections for a time, and resets those that are there.
@@ -100,15 +100,17 @@ class Listener:
         )
         self._port = self._server.sockets[0].getsockname()[1]
 
-    def _cannot_listen(self, error: OSError) -> ConfigError:
-        where = f"{self._host} port {self._port}"
-        if error.errno == errno.EADDRINUSE:
-            return ConfigError(
-                f"{where} is in use by another program",
-                hint="choose another port, or 0 for any free one",
-            )
-        reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        return ConfigError(f"cannot listen on {where}: {reason}", hint="choose another port")
+
+def cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
+    """What to tell a user whose address and port cannot be listened on."""
+    where = f"{host} port {port}"
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"{where} is in use by another program",
+            hint="choose another port, or 0 for any free one",
+        )
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    return ConfigError(f"cannot listen on {where}: {reason}", hint="choose another port")
 
 
 def valid_host(host: str, *, guarded: bool) -> str:
