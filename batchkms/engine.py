@@ -108,6 +108,7 @@ class Engine:
         self._stopped_by: BaseException | None = None
         self._source_error: BaseException | None = None
         self._first_failures = 0
+        self._kept_ok = self.tally.ok
 
     def set_concurrency(self, workers: int) -> None:
         """Works with so many calls in flight from now on; calls under way are finished."""
@@ -158,7 +159,6 @@ class Engine:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._quota.aclose()
 
     def drain(self) -> None:
         """Takes no more rows and lets what is in flight end, within the grace time.
@@ -280,13 +280,18 @@ class Engine:
         # Whoever has nothing left to do may be waiting for the room that this Result takes.
         self._outbox.put(ordinal, result, at_once=not self._queue)
         self.tally.count(result)
-        if result.ok or isinstance(result, EarlierResult):
-            return
-        self._first_failures += ordinal <= ALL_FAILED_ROWS
-        if self._first_failures == ALL_FAILED_ROWS:
-            self.stop(_all_failed(result))
-        elif self._options.max_failures.exceeded(self.tally.failed, self.tally.rows):
+        if isinstance(result, EarlierResult):
+            self.tally.passed_on += 1
+        elif not result.ok:
+            self._first_failures += ordinal <= ALL_FAILED_ROWS
+            # Where an earlier part of the run did rows, nothing is wrong with all of them.
+            if self._first_failures == ALL_FAILED_ROWS and not self._kept_ok:
+                self.stop(_all_failed(result))
+        if self._options.max_failures.exceeded(self._own_failures(), self.tally.done):
             self.stop(_too_many(self.tally))
+
+    def _own_failures(self) -> int:
+        return self.tally.failed - self.tally.passed_on
 
     async def _end_output(self, producer: asyncio.Task[None]) -> None:
         await asyncio.wait([producer])
@@ -311,6 +316,6 @@ def _all_failed(last: Result) -> TooManyFailures:
 
 def _too_many(tally: Tally) -> TooManyFailures:
     return TooManyFailures(
-        f"{tally.failed:,} of the {tally.rows:,} rows read so far failed, more than allowed",
+        f"{tally.failed:,} of the {tally.done:,} rows done so far failed, more than allowed",
         hint="see the failed rows in the output, or raise --max-failures",
     )

@@ -100,17 +100,24 @@ class JobSpec:
         )
 
     def settings(self) -> dict[str, Any]:
-        """What a manifest keeps: every option as a JSON value, the proxy without a password."""
+        """What a manifest keeps: the options in force, as a job file would have them.
+
+        Names of fields are those that were looked for, given or not; a proxy is without its
+        password.
+        """
         left_out = {"input", "output", "overwrite", "resume", "progress", "summary"}
-        values = {
-            option.field: getattr(self, option.field)
-            for option in COMMON
-            if option.field not in left_out
+        fields = self.fields()
+        in_force = {
+            "id_field": fields.id,
+            "plaintext_field": fields.plaintext,
+            "context_field": fields.context,
+            "proxy": self.proxy and re.sub("//.*@", "//", self.proxy),
         }
-        if self.proxy is not None:
-            values["proxy"] = re.sub("//.*@", "//", self.proxy)
-        cap = self.max_failures
-        values["max_failures"] = cap.rows if cap.share is None else f"{cap.share:.6%}"
+        values = {
+            option.field: option.write(in_force.get(option.field, getattr(self, option.field)))
+            for option in COMMON
+            if option.field not in left_out and getattr(self, option.field) is not None
+        } | {name: value for name, value in in_force.items() if value is not None}
         return {name: _as_text(value) for name, value in values.items() if value is not None}
 
 

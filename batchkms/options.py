@@ -27,6 +27,8 @@ class Option:
 
     name: str
     parse: Parser
+    write: Callable[[Any], Any] = lambda value: value
+    """What `parse` makes the same value of; a JSON value."""
     help: str
     default: Any = None
     metavar: str = "TEXT"
@@ -111,6 +113,11 @@ def duration(value: Any) -> float:
     raise BadValue("takes a time such as 100ms, 1s, 2m or 1h")
 
 
+def written_duration(seconds: float) -> str:
+    """The time as `duration` reads it."""
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+
+
 def rate(value: Any) -> int | str:
     """Calls per second, `auto` or `off`."""
     if value in ("auto", "off"):
@@ -132,6 +139,16 @@ def percentage(value: Any) -> float:
         # Most likely a share of 1 is meant, and reading it as a percentage would take it all.
         raise BadValue("takes a percentage from 0% to 99%, such as 30%")
     return float(match[1]) / 100
+
+
+def written_percentage(share: float) -> str:
+    """The share of 1 as `percentage` reads it."""
+    return f"{share * 100:.6f}".rstrip("0").rstrip(".") + "%"
+
+
+def written_max_failures(cap: MaxFailures) -> int | str | None:
+    """The cap as `max_failures` reads it, None for no cap."""
+    return cap.rows if cap.share is None else written_percentage(cap.share)
 
 
 def max_failures(value: Any) -> MaxFailures:
@@ -261,6 +278,7 @@ COMMON: tuple[Option, ...] = (
     Option(
         name="reserve",
         parse=percentage,
+        write=written_percentage,
         default=0.0,
         metavar="PCT",
         shown_default="0%",
@@ -290,6 +308,7 @@ COMMON: tuple[Option, ...] = (
     Option(
         name="timeout",
         parse=duration,
+        write=written_duration,
         default=10.0,
         metavar="TIME",
         shown_default="10s",
@@ -298,6 +317,7 @@ COMMON: tuple[Option, ...] = (
     Option(
         name="connect-timeout",
         parse=duration,
+        write=written_duration,
         default=3.0,
         metavar="TIME",
         shown_default="3s",
@@ -306,6 +326,7 @@ COMMON: tuple[Option, ...] = (
     Option(
         name="deadline",
         parse=duration,
+        write=written_duration,
         default=120.0,
         metavar="TIME",
         shown_default="2m",
@@ -314,6 +335,7 @@ COMMON: tuple[Option, ...] = (
     Option(
         name="outage-budget",
         parse=duration,
+        write=written_duration,
         default=300.0,
         metavar="TIME",
         shown_default="5m",
@@ -322,6 +344,7 @@ COMMON: tuple[Option, ...] = (
     Option(
         name="max-failures",
         parse=max_failures,
+        write=written_max_failures,
         default=MaxFailures(),
         metavar="N|P%",
         shown_default="no cap",
@@ -330,6 +353,7 @@ COMMON: tuple[Option, ...] = (
     Option(
         name="fsync-interval",
         parse=duration,
+        write=written_duration,
         default=1.0,
         metavar="TIME",
         shown_default="1s",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from batchkms.errors import KmsError, OutageError
 from batchkms.records import ErrorClass
@@ -35,16 +35,16 @@ class OutageGate:
         """The time spent in outages so far, in seconds."""
         return self._watch.paused_s(_now())
 
-    @asynccontextmanager
-    async def passage(self) -> AsyncIterator[bool]:
+    def passage(self) -> AbstractAsyncContextManager[bool]:
         """Surrounds one call: at once as a rule, alone and after a pause during an outage.
 
-        Yields whether the call is such a probe.
+        Gives whether the call is such a probe.
         Raises OutageError when the outage has used up its budget.
         """
-        if not self._watch.active:
-            yield False
-            return
+        return self._in_turn() if self._watch.active else _FREE
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[bool]:
         async with self._probing:
             if self._watch.active:
                 await self._pause()
@@ -80,6 +80,19 @@ class OutageGate:
                 hint=(last.hint or last.verdict.advice) if last else None,
             )
         await asyncio.sleep(min(left_s, self._watch.probe_delay_s()))
+
+
+class _Free(AbstractAsyncContextManager[bool]):
+    """The passage while there is no outage. It is made once: every call goes through it."""
+
+    async def __aenter__(self) -> bool:
+        return False
+
+    async def __aexit__(self, *error: object) -> None:
+        return None
+
+
+_FREE = _Free()
 
 
 def _now() -> float:

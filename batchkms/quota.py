@@ -151,7 +151,9 @@ class Quota:
             self._pace.throttled(asyncio.get_running_loop().time())
 
     async def aclose(self) -> None:
-        """Ends the task that gives permits. Waiters get none."""
+        """Ends the task that gives permits; whoever still waits is cancelled."""
+        for permit in self._waiting:
+            permit.cancel()
         if self._server is not None:
             self._server.cancel()
             with suppress(asyncio.CancelledError):

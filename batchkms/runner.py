@@ -38,18 +38,22 @@ async def bulk(
     the Results of the records before. To leave the iteration early, close it
     (`contextlib.aclosing`): that ends the calls in flight.
     """
+    quota = Quota(rate)
     engine = Engine(
         operation,
-        quota=Quota(rate),
+        quota=quota,
         retry=retry,
         options=EngineOptions(
             concurrency=concurrency, ordered=ordered, key_per_record=key_per_record
         ),
     )
-    async with aclosing(engine.run(_batches(records))) as lots:
-        async for results in lots:
-            for result in results:
-                yield result
+    try:
+        async with aclosing(engine.run(_batches(records))) as lots:
+            async for results in lots:
+                for result in results:
+                    yield result
+    finally:
+        await quota.aclose()
 
 
 async def _batches(

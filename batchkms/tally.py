@@ -16,12 +16,20 @@ _CODES = 200
 OTHER_CODES = "OtherCodes"
 """What further codes are counted under, once 200 different ones were seen."""
 
+_KEYS = 10_000
+
+OTHER_KEYS = "other keys"
+"""What further CMKs are counted under, once 10,000 different ones were seen."""
+
+_FOLDED_VALUES = 4_096
+
 
 class Tally:
     """Counters of one run.
 
     `rows` were taken from the input, `exhausted` tells whether that was all of it; `kept` of
-    them were done by an earlier run, with `kept_calls` calls, and count as done here. `calls`
+    them were done by an earlier run, with `kept_calls` calls, and count as done here;
+    `passed_on` came in as failures of another run. `calls`
     are attempts sent, `retries` those after a record's first. `latency` holds the latency of
     each row's last attempt in microseconds, to three digits.
     """
@@ -30,6 +38,7 @@ class Tally:
         self.rows = 0
         self.kept = 0
         self.kept_calls = 0
+        self.passed_on = 0
         self.exhausted = False
         self.ok = 0
         self.failed = 0
@@ -42,7 +51,8 @@ class Tally:
         self.by_key: Counter[str] = Counter()
         self.first_call_s: float | None = None
         self.last_call_s: float | None = None
-        self.latency = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
+        self._latency = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
+        self._latencies_us: Counter[int] = Counter()
 
     @property
     def done(self) -> int:
@@ -73,14 +83,31 @@ class Tally:
         """The code, or one for all others once there are too many different ones."""
         return code if code in self.by_code or len(self.by_code) < _CODES else OTHER_CODES
 
+    def _counted_key(self, key_id: str) -> str:
+        return key_id if key_id in self.by_key or len(self.by_key) < _KEYS else OTHER_KEYS
+
     def count(self, result: Result) -> None:
         """Counts one Result."""
         if result.ok:
             self.ok += 1
-            self.by_key[result.key_id or ""] += 1
+            self.by_key[self._counted_key(result.key_id or "")] += 1
         else:
             self.failed += 1
             self.by_class[result.error_class or ""] += 1
             self.by_code[self._counted_code(result.code or "")] += 1
         if result.latency_ms is not None:
-            self.latency.record_value(max(1, round(result.latency_ms * 1000)))
+            self._latencies_us[max(1, round(result.latency_ms * 1000))] += 1
+            if len(self._latencies_us) >= _FOLDED_VALUES:
+                self._fold()
+
+    @property
+    def latency(self) -> HdrHistogram:
+        """The latencies of the rows' last attempts, in microseconds."""
+        self._fold()
+        return self._latency
+
+    def _fold(self) -> None:
+        # The histogram is slow in Python; most rows share their microseconds with others.
+        for latency_us, rows in self._latencies_us.items():
+            self._latency.record_value(min(latency_us, _HIGHEST_US), rows)
+        self._latencies_us.clear()

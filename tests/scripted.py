@@ -15,6 +15,7 @@ from batchkms.errors import KmsError
 from batchkms.quota import Quota
 from batchkms.records import Record, Result
 from batchkms.retry import RetryPolicy
+from batchkms.tally import Tally
 
 OK = "ok"
 HANG = "hang"
@@ -128,10 +129,18 @@ def engine_for(
     per_second: int | None = None,
     retry: RetryPolicy | None = None,
     options: EngineOptions | None = None,
+    tally: Tally | None = None,
     uniform: Callable[[], float] = lambda: 0.5,
 ) -> Engine:
     """An engine whose jitter is known."""
-    return Engine(operation, quota=Quota(per_second), retry=retry, options=options, uniform=uniform)
+    return Engine(
+        operation,
+        quota=Quota(per_second),
+        retry=retry,
+        options=options,
+        tally=tally,
+        uniform=uniform,
+    )
 
 
 async def results_of(engine: Engine, items: Iterable[Record | Result]) -> list[Result]:

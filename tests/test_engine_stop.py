@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from batchkms.engine import Batch, EngineOptions, MaxFailures
 from batchkms.errors import RunStopped, TooManyFailures
-from batchkms.records import Record, Result, rejected
+from batchkms.records import EarlierResult, Record, Result, rejected
+from batchkms.tally import Tally
 from tests.scripted import (
     OK,
     Scripted,
@@ -142,14 +144,15 @@ def test_a_row_that_stops_the_run_ends_its_own_batch_too() -> None:
         (MaxFailures(rows=0), {50}, True),
         (MaxFailures(rows=3), {20, 40, 60}, False),
         (MaxFailures(rows=3), {20, 40, 60, 80}, True),
-        (MaxFailures(share=0.05), set(range(100, 115)), False),
-        (MaxFailures(share=0.05), set(range(100, 117)), True),
+        (MaxFailures(share=0.05), set(range(10, 320, 22)), False),
+        (MaxFailures(share=0.05), set(range(10, 320, 16)), True),
+        (MaxFailures(share=0.05), set(range(1, 90, 4)), True),
     ],
 )
 def test_max_failures(cap: MaxFailures, failing: set[int], stopped: bool) -> None:
     async def main() -> None:
         operation = Scripted(lambda row, number: REFUSED if row.seq in failing else OK)
-        # All 320 rows fit into the window, so that the share is one of 320 rows from the start.
+        # All 320 rows are read at once: the share is one of the rows that are done.
         engine = engine_for(operation, options=EngineOptions(max_failures=cap))
         results, error = await outcome_of(engine, records(320), batch=320)
         assert isinstance(error, TooManyFailures) is stopped
@@ -162,3 +165,31 @@ def test_max_failures(cap: MaxFailures, failing: set[int], stopped: bool) -> Non
 def test_a_share_is_judged_from_a_hundred_rows_on(rows: int, exceeded: bool) -> None:
     assert MaxFailures(share=0.01).exceeded(50, rows) is exceeded
     assert not MaxFailures().exceeded(rows, rows)
+
+
+def test_failures_of_another_run_that_pass_through_stop_nothing() -> None:
+    async def main() -> None:
+        operation = Scripted(always(OK))
+        earlier: list[Record | Result] = [
+            EarlierResult(**msgspec.structs.asdict(broken_row(seq))) for seq in range(1, 151)
+        ]
+        engine = engine_for(operation, options=EngineOptions(max_failures=MaxFailures(rows=0)))
+        results, error = await outcome_of(engine, [*earlier, record(151)])
+        assert error is None
+        assert len(results) == 151
+        assert engine.tally.passed_on == 150
+
+    run_virtual(main())
+
+
+def test_a_hundred_failures_after_a_resume_stop_nothing_if_rows_were_ok_before() -> None:
+    async def main() -> None:
+        operation = Scripted(lambda row, number: REFUSED if row.seq <= 100 else OK)
+        tally = Tally()
+        tally.count(Result(seq=1_000, id="kept", status="ok", attempts=1))
+        engine = engine_for(operation, tally=tally)
+        results, error = await outcome_of(engine, records(150))
+        assert error is None
+        assert len(results) == 150
+
+    run_virtual(main())

@@ -7,11 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchkms.engine import EngineOptions, MaxFailures
 from batchkms.errors import ConfigError
 from batchkms.job import EMULATOR_REGION, JobSpec, job_from
-from batchkms.options import COMMON
+from batchkms.options import (
+    COMMON,
+    Option,
+    duration,
+    max_failures,
+    percentage,
+    written_duration,
+    written_max_failures,
+    written_percentage,
+)
 
 FLAGS = {"output": "out.jsonl", "key_id": "k", "region": "ap-beijing"}
 
@@ -248,8 +259,31 @@ def test_engine_and_retry_take_the_options() -> None:
 def test_settings_are_json_and_hold_no_password() -> None:
     spec = job(max_failures="5%", proxy="http://user:pass-word@proxy.example:3128")
     text = json.dumps(spec.settings())
-    assert json.loads(text)["max_failures"] == "5.000000%"
+    assert json.loads(text)["max_failures"] == "5%"
     assert "pass-word" not in text
     assert "proxy.example:3128" in text
     assert json.loads(json.dumps(job(max_failures="7").settings()))["max_failures"] == 7
     assert "max_failures" not in job().settings()
+
+
+@pytest.mark.parametrize("option", COMMON, ids=lambda option: option.name)
+def test_what_is_written_is_read_as_the_same(option: Option) -> None:
+    if option.default is None:
+        return
+    written = option.write(option.default)
+    assert written is None or option.parse(written) == option.default
+
+
+@given(st.floats(0.001, 1e6), st.floats(0.01, 0.99))
+def test_times_and_shares_are_written_as_they_are_read(seconds: float, share: float) -> None:
+    assert duration(written_duration(seconds)) == pytest.approx(seconds, abs=1e-8)
+    assert percentage(written_percentage(share)) == pytest.approx(share, abs=1e-8)
+    cap = MaxFailures(share=share)
+    assert max_failures(written_max_failures(cap)).share == pytest.approx(share, abs=1e-8)
+
+
+def test_the_settings_name_the_fields_that_are_in_force() -> None:
+    settings = job().settings()
+    assert (settings["id_field"], settings["plaintext_field"]) == ("id", "plaintext")
+    assert settings["context_field"] == "encryption_context"
+    assert job(plaintext_field="secret").settings()["plaintext_field"] == "secret"

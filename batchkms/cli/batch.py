@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -55,7 +56,9 @@ def run_job(
 
 
 def _loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
-    fast = spec.rate == "off" or (isinstance(spec.rate, int) and spec.rate > UVLOOP_ABOVE_RATE)
+    # What `auto` will find is not known yet: a large quota needs uvloop more than a small one
+    # needs to do without.
+    fast = not isinstance(spec.rate, int) or spec.rate > UVLOOP_ABOVE_RATE
     if fast and sys.platform != "win32":
         import uvloop
 
@@ -92,6 +95,7 @@ async def _run(
         rows = InputRows(done=begun.done, expected=begun.expected)
         batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
         quota = Quota(await calls_per_second(spec, connection))
+        stack.push_async_callback(quota.aclose)
         engine = Engine(
             operation(connection, spec),
             quota=quota,
@@ -100,6 +104,7 @@ async def _run(
             tally=tally,
         )
         begun.make_files()
+        _spare_the_collector()
         running = Running(
             title=f"batchkms {command} {source.name} → {spec.output}",
             source=source,
@@ -125,6 +130,15 @@ async def _run(
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
     return _told(summary, spec)
+
+
+def _spare_the_collector() -> None:
+    """Leaves what was loaded out of garbage collection, and collects less often.
+
+    A row leaves no cycles behind; looking for them took a tenth of a fast run's time.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _take_sigterm_for_sigint() -> None:

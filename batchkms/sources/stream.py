@@ -41,7 +41,7 @@ class InputStream:
     """One input, from a path or from stdin (`-`), as chunks of bytes.
 
     Never written to and never locked. `size_bytes` is its size as stored, None for a pipe;
-    `read_bytes` how much of that was read; `sha256` the hexadecimal digest of it as stored,
+    `read_bytes` how much of that the chunks given out reach up to; `sha256` the hexadecimal digest of it as stored,
     None until the end was reached.
     """
 
@@ -50,6 +50,7 @@ class InputStream:
         self.name = "stdin" if path == "-" else path
         self.size_bytes: int | None = None
         self.read_bytes = 0
+        self._stored_bytes = 0
         self.sha256: str | None = None
         self._path = path
         self._digest = hashlib.sha256()
@@ -64,12 +65,14 @@ class InputStream:
         Raises InputError before the first chunk if the input is unusable as a whole, and
         StreamBroken where it breaks off.
         """
-        pieces = _decoded(self._stored(), self.name)
+        pieces = self._placed(_decoded(self._stored(), self.name))
         ahead = deque(self._read_ahead(pieces) for _ in range(_CHUNKS_AHEAD))
         try:
-            while (chunk := await ahead.popleft()) is not None:
+            while (placed := await ahead.popleft()) is not None:
                 ahead.append(self._read_ahead(pieces))
+                chunk, self.read_bytes = placed
                 yield chunk
+            self.read_bytes = self._stored_bytes
             self.sha256 = self._digest.hexdigest()
         finally:
             for future in ahead:
@@ -81,7 +84,14 @@ class InputStream:
         """Stops reading. A read that blocks ends with the process, without holding it up."""
         self._thread.close()
 
-    def _read_ahead(self, pieces: Iterator[bytes]) -> asyncio.Future[bytes | None]:
+    def _placed(self, pieces: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
+        """Each piece with how much of the input as stored it reaches up to."""
+        for piece in pieces:
+            yield piece, self._stored_bytes
+
+    def _read_ahead(
+        self, pieces: Iterator[tuple[bytes, int]]
+    ) -> asyncio.Future[tuple[bytes, int] | None]:
         return self._thread.run(partial(next, pieces, None))
 
     def _stdin(self) -> int:
@@ -107,10 +117,10 @@ class InputStream:
                 self._fd = os.open(self._path, os.O_RDONLY)
             while chunk := _read(self._fd):
                 self._digest.update(chunk)
-                self.read_bytes += len(chunk)
+                self._stored_bytes += len(chunk)
                 yield chunk
         except OSError as error:
-            if not self.read_bytes:
+            if not self._stored_bytes:
                 raise _unreadable(self.name, error) from None
             raise StreamBroken(f"reading failed: {error.strerror}") from None
 
