@@ -144,7 +144,7 @@ def test_a_row_that_stops_the_run_ends_its_own_batch_too() -> None:
         (MaxFailures(rows=0), {50}, True),
         (MaxFailures(rows=3), {20, 40, 60}, False),
         (MaxFailures(rows=3), {20, 40, 60, 80}, True),
-        (MaxFailures(share=0.05), set(range(10, 320, 22)), False),
+        (MaxFailures(share=0.05), set(range(10, 320, 30)), False),
         (MaxFailures(share=0.05), set(range(10, 320, 16)), True),
         (MaxFailures(share=0.05), set(range(1, 90, 4)), True),
     ],
