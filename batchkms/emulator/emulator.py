@@ -225,10 +225,14 @@ class Emulator:
         await self._keys.set_state(key_id, state)
 
     async def reset(self) -> None:
-        """Returns the keys to what they were before the first call, and a seed to its start."""
-        if self._keys is None:
+        """Returns to what there was before the first call.
+
+        Keys, quotas, figures and fault rules are those of the start, and so is a seed.
+        """
+        if self._keys is None or self._gateway is None:
             raise RuntimeError(_NOT_STARTED)
         await self._keys.reset()
+        self._gateway.forget()
 
     @property
     def faults(self) -> Faults:
