@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkms.emulator import Emulator
-from batchkms.emulator.quota import Peak, SlidingWindow
+from batchkms.emulator.actions import ACTIONS
+from batchkms.emulator.quota import FixedWindow, Peak, Quotas, SlidingWindow
+from batchkms.emulator.tiers import TIERS, limits_of
 from tests.emulator.calling import Caller, Clock, b64, calling
 
 # Steps of an eighth of a second are exact in binary, so that "one second later" is exactly that.
@@ -158,3 +160,70 @@ async def test_a_hook_may_name_any_code(tmp_path: Path) -> None:
             "LimitExceeded",
             "The call failed with LimitExceeded.",
         )
+
+
+def test_a_fixed_window_lets_through_twice_the_limit_across_a_turn() -> None:
+    window = FixedWindow(3)
+    burst = [window.refusal(at) for at in (0.9, 0.91, 0.92, 0.93, 1.0, 1.1, 1.2, 1.3, 1.9)]
+    assert burst == [0, 0, 0, 4, 0, 0, 0, 4, 5]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5), ARRIVALS)
+def test_a_fixed_window_counts_every_call_of_a_whole_second(
+    limit: int, arrivals_s: list[float]
+) -> None:
+    window = FixedWindow(limit)
+    for place, now_s in enumerate(arrivals_s):
+        calls = sum(int(at_s) == int(now_s) for at_s in arrivals_s[: place + 1])
+        assert window.refusal(now_s) == (calls if calls > limit else 0)
+
+
+async def test_the_window_is_an_option(tmp_path: Path) -> None:
+    async with limited(tmp_path, 2, rate_window="fixed") as caller:
+        caller.clock.now_s += 0.9
+        codes = [await encrypt_code(caller) for _ in range(3)]
+        caller.clock.now_s += 0.2
+        codes += [await encrypt_code(caller) for _ in range(3)]
+    assert codes == ["ok", "ok", "RequestLimitExceeded"] * 2
+
+
+def test_accounts_and_regions_have_quotas_of_their_own() -> None:
+    quotas = Quotas({"symmetric": 1})
+    places = [("1", "ap-guangzhou"), ("2", "ap-guangzhou"), ("1", "ap-tokyo")]
+    for expected in (None, (2, 1)):
+        for account, region in places:
+            refusal = quotas.refusal("symmetric", 5.0, account=account, region=region)
+            assert refusal == expected
+
+
+def test_a_changed_limit_holds_at_once_and_for_its_time() -> None:
+    quotas = Quotas({"a": 3})
+    assert [quotas.refusal("a", 0.0) for _ in range(2)] == [None, None]
+    quotas.change("a", 1, 0.1, for_s=5)
+    assert quotas.refusal("a", 0.2) == (3, 1)
+    quotas.change("a", 2, 0.3, for_s=5)
+    assert quotas.refusal("a", 1.0) is None
+    assert quotas.limit("a") == 2
+    # The first limit is back, not the one that was changed.
+    assert [quotas.refusal("a", 5.5) for _ in range(3)] == [None] * 3
+    assert quotas.refusal("a", 5.6) == (4, 3)
+    quotas.change("a", None, 5.7)
+    assert quotas.refusal("a", 5.7) is None
+    quotas.reset()
+    assert quotas.limit("a") == 3
+
+
+@pytest.mark.parametrize("name", TIERS)
+def test_a_tier_sets_the_limit_of_every_action(name: str) -> None:
+    limits = limits_of(TIERS[name])
+    assert limits["symmetric"] == TIERS[name].symmetric
+    assert limits["ReEncrypt"] == limits["GenerateDataKey"] == limits["CreateKey"] == 100
+    assert limits["RotateKey"] == 20
+    assert limits["GenerateRandom"] == TIERS[name].random
+    assert set(limits) == {action.quota_group for action in ACTIONS.values()}
+
+
+async def test_a_tier_is_told_by_get_service_status(tmp_path: Path) -> None:
+    async with limited(tmp_path, 300, tier="professional-6000") as caller:
+        assert (await caller.call("GetServiceStatus"))["QpsLimit"] == 6000
