@@ -7,6 +7,7 @@ The file is TOML, or JSON of the same shape if its name ends in `.json`:
     secret_key = "any text"
     token = "any text"                 # makes it a temporary one
     expires = 2030-01-01T00:00:00Z     # or a Unix time
+    account = "team-b"                 # has quotas of its own; by default the emulator's account
     [[credentials.rules]]              # without rules everything is allowed
     effect = "allow"                   # or "deny", which beats "allow"
     actions = ["Encrypt", "List*"]
@@ -47,13 +48,17 @@ def looks_live(secret_id: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """A pair of id and key. With a token it is temporary; `expires_s` is a Unix time."""
+    """A pair of id and key. With a token it is temporary; `expires_s` is a Unix time.
+
+    Credentials of one `account` share its quotas; all of them share the keys.
+    """
 
     secret_id: str
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
     expires_s: float | None = None
     rules: tuple[Rule, ...] = ()
+    account: str = ""
 
 
 class Credentials:
@@ -94,6 +99,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     token: _Text | None = None
     expires: Annotated[datetime, Meta(tz=True)] | float | None = None
     rules: list[_RuleEntry] = msgspec.field(default_factory=list)
+    account: str = ""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -126,6 +132,7 @@ def _credential(path: Path, entry: _Entry) -> Credential:
         secret_key=entry.secret_key,
         token=entry.token,
         expires_s=expires.timestamp() if isinstance(expires, datetime) else expires,
+        account=entry.account,
         rules=tuple(
             rule(effect=each.effect, actions=each.actions, keys=each.keys) for each in entry.rules
         ),
@@ -152,7 +159,9 @@ def _parsed(path: Path) -> Any:
 def _nearest(problem: str) -> str:
     unknown = _UNKNOWN_FIELD.search(problem)
     if unknown is None:
-        return "each of [[credentials]] takes secret_id, secret_key, token, expires and rules"
+        return (
+            "each of [[credentials]] takes secret_id, secret_key, token, expires, account and rules"
+        )
     near = difflib.get_close_matches(unknown["name"], list(_field_names()), n=1, cutoff=0.0)
     return f"the nearest name is {near[0]!r}"
 

@@ -172,7 +172,7 @@ class Gateway:
         action = self._requested(call)
         if self.faults.active:
             await self._meet_fault(case, call, action)
-        self._let_through(action)
+        self._let_through(action, credential.account)
         code = self._fail(action.name) if self._fail is not None else None
         if code is not None:
             raise api_error(code)
@@ -219,9 +219,11 @@ class Gateway:
             raise bad_common_value(call.sent_name("Language"))
         return action
 
-    def _let_through(self, action: Action) -> None:
+    def _let_through(self, action: Action, account: str) -> None:
         now_s = self._ticks()
-        refusal = self._quotas.refusal(action.quota_group, now_s)
+        refusal = self._quotas.refusal(
+            action.quota_group, now_s, account=account, region=self._office.region
+        )
         if refusal is not None:
             raise throttled(*refusal)
         self.stats.actions[action.name].let_through.add(now_s)

@@ -227,3 +227,19 @@ def test_a_tier_sets_the_limit_of_every_action(name: str) -> None:
 async def test_a_tier_is_told_by_get_service_status(tmp_path: Path) -> None:
     async with limited(tmp_path, 300, tier="professional-6000") as caller:
         assert (await caller.call("GetServiceStatus"))["QpsLimit"] == 6000
+
+
+async def test_credentials_of_another_account_have_quotas_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "credentials.toml"
+    path.write_text(
+        '[[credentials]]\nsecret_id = "same"\nsecret_key = "k"\n'
+        '[[credentials]]\nsecret_id = "other"\nsecret_key = "k"\naccount = "another"\n'
+    )
+    async with limited(tmp_path, 1, credentials=path) as caller:
+        named = {"KeyId": caller.emulator.demo_key_id, "Plaintext": b64(b"secret")}
+        assert await encrypt_code(caller) == "ok"
+        codes = [
+            await caller.code("Encrypt", named, secret_id=secret_id, secret_key="k")
+            for secret_id in ("same", "other", "other")
+        ]
+    assert codes == ["RequestLimitExceeded", "ok", "RequestLimitExceeded"]
