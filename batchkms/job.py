@@ -23,6 +23,13 @@ EMULATOR_REGION = "ap-guangzhou"
 """The region that is called where any will do: on loopback, nothing depends on it."""
 
 
+DEFAULT_FIELDS = {
+    "id_field": "id",
+    "plaintext_field": "plaintext",
+    "context_field": "encryption_context",
+}
+"""Which fields are looked for where none is named."""
+
 _INPUT, _CONFIG = "BATCHKMS_INPUT", "BATCHKMS_CONFIG"
 
 
@@ -72,10 +79,10 @@ class JobSpec:
         """Where the rows hold what."""
         named = (self.id_field, self.plaintext_field, self.key_field, self.context_field)
         return Fields(
-            id=self.id_field or "id",
-            plaintext=self.plaintext_field or "plaintext",
+            id=self.id_field or DEFAULT_FIELDS["id_field"],
+            plaintext=self.plaintext_field or DEFAULT_FIELDS["plaintext_field"],
             key=self.key_field,
-            context=self.context_field or "encryption_context",
+            context=self.context_field or DEFAULT_FIELDS["context_field"],
             encoding=self.encoding,
             required=frozenset(name for name in named if name),
         )
@@ -134,14 +141,19 @@ def job_from(
     flags: Mapping[str, Any],
     environ: Mapping[str, str],
     config: str | None,
+    base: Mapping[str, Any] | None = None,
 ) -> JobSpec:
     """The job that the user described. Flags beat environment beats file beats default.
 
-    `flags` maps field names to raw values, None where a flag was not given. Raises
-    ConfigError, which names where a wrong value was written.
+    `base` are settings of an earlier job that take the place of the defaults. `flags` maps
+    field names to raw values, None where a flag was not given. Raises ConfigError, which names
+    where a wrong value was written.
     """
     options = {option.field: option for option in COMMON}
     values: dict[str, Any] = {name: option.default for name, option in options.items()}
+    for field, raw in (base or {}).items():
+        if field in options:
+            values[field] = _parsed(options[field], raw, f"the manifest's {field}")
     values["input"] = environ.get(_INPUT) or None
     config = config or environ.get(_CONFIG) or None
     if config is not None:
@@ -249,8 +261,8 @@ def _checked(values: dict[str, Any]) -> JobSpec:
 
 def _check_fields(values: dict[str, Any]) -> None:
     """The plaintext must not be taken for anything that is written to the results."""
-    names = {"plaintext": "plaintext", "id": "id", "context": "encryption_context", "key": None}
-    used = {role: values[f"{role}_field"] or default for role, default in names.items()}
+    roles = ("plaintext", "id", "context", "key")
+    used = {role: values[f"{role}_field"] or DEFAULT_FIELDS.get(f"{role}_field") for role in roles}
     for role in ("id", "context", "key"):
         if used[role] == used["plaintext"]:
             raise ConfigError(

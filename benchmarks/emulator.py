@@ -3,9 +3,11 @@
     python -m benchmarks.emulator [SECONDS]
 
 The peer is a bare aiohttp.web application with the same crypto: it verifies the signature and
-encrypts with AES-SIV, and checks, counts and keeps nothing else. Both run in processes of their
-own. The load is one request, signed once and repeated over kept connections by a raw protocol,
-so that the generator is not the bottleneck. Prints one JSON line.
+encrypts with AES-SIV, and checks, counts and keeps nothing else. A third server answers the same
+bytes to everything, which shows what the generator could do. All run in processes of their own,
+by turns, under the load of `rawload`. `per_core_second` is answers for each second of CPU time
+that the server took: on a machine that others use too, it is the figure that stays the same.
+Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from typing import cast
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
 
 import orjson
 import uvloop
@@ -28,80 +35,59 @@ from aiohttp import web
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from batchkms.kms.signing import RequestSigner, derive_signing_key
-from benchmarks.processes import emulator, server
+from benchmarks.processes import machine
+from benchmarks.rawload import generate
 
-CONNECTIONS = 32
+PROCESSES = 2
+"""Generators; each has connections of its own."""
+
+REQUESTS = 512
 ROUNDS = 3
 _KEY_VARIABLE = "TENCENTCLOUD_SECRET_KEY"
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-class Load(asyncio.Protocol):
-    """One kept connection that sends the same request as soon as it is answered."""
-
-    answered = 0
-
-    def __init__(self, request: bytes, until_s: float) -> None:
-        self._request = request
-        self._until_s = until_s
-        self._received = b""
-        self._transport: asyncio.Transport | None = None
-        self.done = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begins."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        """Takes an answer in and sends the next request."""
-        self._received += data
-        if not self._received.endswith(b'"}}'):
-            return
-        if b'"CiphertextBlob"' not in self._received:
-            self.done.set_exception(RuntimeError(f"an Encrypt failed: {self._received.decode()}"))
-            return
-        self._received = b""
-        Load.answered += 1
-        if self._transport is None or time.perf_counter() > self._until_s:
-            self.connection_lost(None)
-            return
-        self._transport.write(self._request)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Ends, for good or bad."""
-        if self._transport is not None:
-            self._transport.close()
-        if not self.done.done():
-            self.done.set_result(None)
+@contextmanager
+def _server(*arguments: str) -> Iterator[tuple[str, int]]:
+    """A server in a process of its own: the line that it prints when it listens, and its pid."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line:
+            raise RuntimeError(f"{arguments} did not start")
+        yield line.strip(), process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        if process.stdout:
+            process.stdout.close()
 
 
-async def per_second(endpoint: str, request: bytes, seconds: float) -> float:
-    """The answers a second of a server under this load."""
-    host, _, port = endpoint.removeprefix("http://").partition(":")
-    loop = asyncio.get_running_loop()
-    Load.answered = 0
-    began_s = time.perf_counter()
-    loads = []
-    for _ in range(CONNECTIONS):
-        _, load = await loop.create_connection(
-            lambda: Load(request, began_s + seconds), host, int(port)
-        )
-        loads.append(load)
-    await asyncio.gather(*(load.done for load in loads))
-    return Load.answered / (time.perf_counter() - began_s)
+def _cpu_s(pid: int) -> float:
+    """The CPU time of a process and of its children that are there, in seconds (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    return own + sum(_cpu_s(int(child)) for child in children)
 
 
-def signed_request(endpoint: str, ready: dict[str, str]) -> bytes:
-    """An Encrypt as a client would send it now, byte for byte."""
+def signed_requests(endpoint: str, ready: dict[str, str]) -> list[bytes]:
+    """Encrypts of different plaintexts as a client would send them now, byte for byte."""
     host = endpoint.removeprefix("http://")
+    signer, now_s = RequestSigner(host=host), int(time.time())
+    return [_signed_request(host, signer, now_s, ready) for _ in range(REQUESTS)]
+
+
+def _signed_request(host: str, signer: RequestSigner, now_s: int, ready: dict[str, str]) -> bytes:
     parameters = {
         "KeyId": ready["key_id"],
         "Plaintext": base64.b64encode(os.urandom(40)).decode(),
         "EncryptionContext": '{"app":"billing","env":"prod"}',
     }
     body = json.dumps(parameters).encode()
-    now_s = int(time.time())
-    authorization = RequestSigner(host=host).authorization(
+    authorization = signer.authorization(
         ready["secret_id"], ready["secret_key"], now_s, hashlib.sha256(body).hexdigest()
     )
     head = (
@@ -113,22 +99,74 @@ def signed_request(endpoint: str, ready: dict[str, str]) -> bytes:
     return head.encode() + body
 
 
-def compare(seconds: float) -> dict[str, float]:
-    """Runs both servers by turns; the median of each, and their ratio."""
-    with tempfile.TemporaryDirectory() as data_dir, emulator(data_dir, rate_limit="none") as ready:
+def compare(seconds: float) -> dict[str, Any]:
+    """Loads all servers by turns; medians of each, and the emulator's ratio to the bare one."""
+    with ExitStack() as stack:
+        emulators = {}
+        for name, workers in (("emulator", "1"), ("emulator, 2 workers", "2")):
+            data_dir = stack.enter_context(tempfile.TemporaryDirectory())
+            options = ("--data-dir", data_dir, "--rate-limit", "none", "--workers", workers)
+            arguments = ("batchkms", "emulator", "--log-level", "error", *options)
+            line, pid = stack.enter_context(_server(*arguments))
+            emulators[name] = (json.loads(line), pid)
+        ready = emulators["emulator"][0]
         os.environ[_KEY_VARIABLE] = ready["secret_key"]
-        with server("-m", "benchmarks.emulator", "bare") as bare:
-            figures: dict[str, list[float]] = {ready["endpoint"]: [], bare: []}
-            for _ in range(ROUNDS):
-                for endpoint, reached in figures.items():
-                    request = signed_request(endpoint, ready)
-                    reached.append(uvloop.run(per_second(endpoint, request, seconds)))
-    ours, bares = (sorted(reached)[ROUNDS // 2] for reached in figures.values())
+        servers = {name: (told["endpoint"], told, pid) for name, (told, pid) in emulators.items()}
+        for name in ("bare", "constant"):
+            endpoint, pid = stack.enter_context(_server("benchmarks.emulator", name))
+            servers[name] = (endpoint, ready, pid)
+        figures: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
+        for _ in range(ROUNDS):
+            for name, (endpoint, credential, pid) in servers.items():
+                requests = signed_requests(endpoint, credential)
+                figures[name].append(_round(endpoint, requests, seconds, pid))
+    medians = {name: _medians(rounds) for name, rounds in figures.items()}
+    ours, bare = medians["emulator"], medians["bare"]
     return {
-        "emulator_per_second": round(ours),
-        "bare_per_second": round(bares),
-        "ratio": round(ours / bares, 2),
+        "machine": machine(),
+        **medians,
+        "ratio": round(ours["per_second"] / bare["per_second"], 2),
+        "ratio_per_core_second": round(ours["per_core_second"] / bare["per_core_second"], 2),
     }
+
+
+def _round(endpoint: str, requests: Sequence[bytes], seconds: float, pid: int) -> dict[str, float]:
+    before_s = _cpu_s(pid)
+    reached = generate(endpoint, requests, seconds, PROCESSES)
+    return {
+        "per_second": reached.per_second,
+        "per_core_second": reached.per_second * seconds / (_cpu_s(pid) - before_s),
+        "busiest_generator": reached.busiest_share,
+    }
+
+
+def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    exact = {name: median(each[name] for each in rounds) for name in rounds[0]}
+    return {
+        name: round(value, 2) if name == "busiest_generator" else round(value)
+        for name, value in exact.items()
+    }
+
+
+class _Constant(asyncio.Protocol):
+    """Answers the same bytes whenever something has come."""
+
+    ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n{"Response":{"CiphertextBlob":"xx"}}'
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the connection."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answers."""
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.write(self.ANSWER)
+
+
+async def _serve_constant() -> None:
+    server = await asyncio.get_running_loop().create_server(_Constant, "127.0.0.1", 0)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await asyncio.Event().wait()
 
 
 async def _serve_bare() -> None:
@@ -176,5 +214,7 @@ async def _serve_bare() -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["bare"]:
         uvloop.run(_serve_bare())
+    elif sys.argv[1:] == ["constant"]:
+        uvloop.run(_serve_constant())
     else:
-        print(json.dumps(compare(float(sys.argv[1]) if sys.argv[1:] else 3.0)))
+        print(json.dumps(compare(float(sys.argv[1]) if sys.argv[1:] else 3.0), indent=2))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+from itertools import count
 from typing import cast
 
 import uvloop
@@ -20,10 +21,10 @@ _KEY = re.compile(rb'"KeyId":\s*"([^"]*)"')
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 _BODY = (
-    b'{"Response":{"CiphertextBlob":"%s","KeyId":"%s",'
-    b'"RequestId":"00000000-0000-4000-8000-000000000000"}}'
+    b'{"Response":{"CiphertextBlob":"%s","KeyId":"%s","RequestId":"00000000-0000-4000-8000-%012d"}}'
 )
 _BLOB = b"A" * 200
+_NUMBERS = count()
 
 
 class StubKms(asyncio.Protocol):
@@ -50,7 +51,7 @@ class StubKms(asyncio.Protocol):
 
     def _answer(self, request: bytes) -> None:
         key = _KEY.search(request)
-        body = _BODY % (_BLOB, key[1] if key else b"")
+        body = _BODY % (_BLOB, key[1] if key else b"", next(_NUMBERS))
         if self._transport is not None:
             self._transport.write(_HEAD % len(body) + body)
 

@@ -24,10 +24,13 @@ from batchkms.job import JobSpec
 from batchkms.operations.base import Operation
 from batchkms.quota import Quota
 from batchkms.reporting.summary import Exit, State, Summary
-from batchkms.runs.begin import AlreadyFinished, Begun, begin_run
+from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
 from batchkms.runs.earlier import Identity
+from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import InputRows, input_description, path_text
 from batchkms.runs.output import open_output
+from batchkms.runs.retrying import Selection
+from batchkms.runs.stdout import StdoutOutput
 from batchkms.sinks import open_sink
 from batchkms.sources import input_format, open_source
 from batchkms.sources.base import Source
@@ -44,15 +47,21 @@ JobReader = Callable[[], JobSpec]
 
 
 def run_job(
-    spec: JobSpec, *, command: str, operation: OperationMaker, again: JobReader | None = None
+    spec: JobSpec,
+    *,
+    command: str,
+    operation: OperationMaker,
+    again: JobReader | None = None,
+    retry: Selection | None = None,
 ) -> int:
     """Runs a batch job to its end and returns the exit code.
 
-    `again` reads the job anew, for SIGHUP. Raises ConfigError and InputError, before anything
+    `again` reads the job anew, for SIGHUP. `retry` says which rows of a finished output are to
+    be done again. Raises ConfigError and InputError, before anything
     was sent.
     """
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return _loop_runner(spec)(_run(spec, command, operation, again))
+    return _loop_runner(spec)(_run(spec, command, operation, again, retry))
 
 
 def _loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
@@ -68,7 +77,11 @@ def _loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
 
 
 async def _run(
-    spec: JobSpec, command: str, operation: OperationMaker, again: JobReader | None
+    spec: JobSpec,
+    command: str,
+    operation: OperationMaker,
+    again: JobReader | None,
+    retry: Selection | None,
 ) -> int:
     began_s = time.monotonic()
     tally = Tally()
@@ -81,14 +94,14 @@ async def _run(
             spec.output,
             input_path=spec.input,
             overwrite=spec.overwrite,
-            resume=spec.resume,
+            resume=spec.resume or retry is not None,
             fsync_interval_s=spec.fsync_interval,
         )
         source = _source(spec, stack)
         connection = await connect(spec, stack)
         identity = _identity(spec, command, source, connection, sink.format)
         try:
-            begun = begin_run(output, identity, resume=spec.resume, tally=tally)
+            begun = _begun(output, identity, spec.resume, retry, tally)
         except AlreadyFinished as finished:
             return _told_finished(finished, spec)
         stack.callback(output.close)
@@ -157,6 +170,18 @@ def _source(spec: JobSpec, stack: AsyncExitStack) -> Source:
     )
     stack.push_async_callback(source.aclose)
     return source
+
+
+def _begun(
+    output: FileOutput | StdoutOutput,
+    identity: Identity,
+    resume: bool,
+    retry: Selection | None,
+    tally: Tally,
+) -> Begun:
+    if retry is not None and isinstance(output, FileOutput):
+        return begin_retry(output, identity, retry, resume=resume, tally=tally)
+    return begin_run(output, identity, resume=resume, tally=tally)
 
 
 def _identity(

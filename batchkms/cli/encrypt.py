@@ -34,9 +34,12 @@ def encrypt(input: str | None, config: str | None, **flags: Any) -> None:
     """
     read = partial(job_from, input_path=input, flags=flags, environ=os.environ, config=config)
     sys.exit(
-        run_job(read(), command="encrypt", operation=_operation, again=read if config else None)
+        run_job(
+            read(), command="encrypt", operation=encrypt_operation, again=read if config else None
+        )
     )
 
 
-def _operation(connection: Connection, spec: JobSpec) -> Operation:
+def encrypt_operation(connection: Connection, spec: JobSpec) -> Operation:
+    """Encrypt as the job describes it."""
     return Encrypt(connection.kms, key_id=spec.key_id or connection.demo_key_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +20,8 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "encrypt": ("batchkms.cli.encrypt:encrypt", "Encrypt the rows of an inventory."),
+    "retry": ("batchkms.cli.retry:retry", "Do the failed rows of an output again."),
+    "audit": ("batchkms.cli.audit:audit", "Check an output against its manifest and input."),
     "emulator": ("batchkms.cli.emulator:emulator", "Run a KMS on this machine, for tests."),
 }
 """Where each command is, and its line in --help: none is imported before it is called."""
@@ -123,9 +125,18 @@ def _forbid_core_dumps() -> None:
 
 def common_options(command: Any) -> Any:
     """Adds every option of `options.COMMON` to a click command; values arrive raw."""
+    return some_options()(command)
+
+
+def some_options(*, without: Sequence[str] = ()) -> Callable[[Any], Any]:
+    """Adds the options of `options.COMMON` but for some; values arrive raw."""
+    return lambda command: _with_options(command, without)
+
+
+def _with_options(command: Any, without: Sequence[str]) -> Any:
     from batchkms.options import COMMON
 
-    for option in reversed(COMMON):
+    for option in reversed([option for option in COMMON if option.name not in without]):
         default = option.shown_default
         if default is None and option.default is not None and not option.switch:
             default = str(option.default)

@@ -12,6 +12,7 @@ from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import Prefix
 from batchkms.runs.kept import keep_partial
 from batchkms.runs.manifest import Manifest, manifest_path
+from batchkms.runs.retrying import Retrying, Selection, manifest_to_retry
 from batchkms.runs.rowset import RowSet
 from batchkms.runs.stdout import StdoutOutput
 from batchkms.tally import Tally
@@ -50,6 +51,8 @@ class Begun:
     manifest: Manifest | None = None
     opened: bool = False
     resumed: bool = False
+    retrying: Retrying | None = None
+    selection: Selection | None = None
 
     def make_files(self) -> None:
         """Makes the partial output and the manifest, before the first row is sent.
@@ -58,6 +61,14 @@ class Begun:
         """
         output, identity = self.output, self.identity
         if self.manifest is None or isinstance(output, StdoutOutput):
+            return
+        if self.retrying is not None and self.selection is not None:
+            classes = self.selection.classes
+            self.manifest.retry(
+                classes=sorted(classes) if classes is not None else None,
+                kept_rows=len(self.done),
+            )
+            self.retrying.copy_rows()
             return
         if self.resumed:
             self.manifest.resume(kept_rows=len(self.done), settings=dict(identity.settings))
@@ -97,6 +108,29 @@ def begin_run(
         fresh = Manifest(manifest_path(output.path))
         return Begun(identity=identity, output=output, done=RowSet(), manifest=fresh)
     return _go_on(output, identity, manifest, tally)
+
+
+def begin_retry(
+    output: FileOutput, identity: Identity, selection: Selection, *, resume: bool, tally: Tally
+) -> Begun:
+    """Looks at which rows of a finished output are to be done again; the others are kept.
+
+    Raises AlreadyFinished if there is none, and ConfigError as `begin_run` does.
+    """
+    manifest = manifest_to_retry(output.path)
+    refuse_other(manifest, identity)
+    retrying = Retrying(output, manifest, selection, resume=resume, tally=tally)
+    if not retrying.selected and not retrying.resumed:
+        raise AlreadyFinished(str(output.path), manifest.content)
+    return Begun(
+        identity=identity,
+        output=output,
+        done=retrying.done,
+        expected=manifest.read,
+        manifest=manifest,
+        retrying=retrying,
+        selection=selection,
+    )
 
 
 def _go_on(

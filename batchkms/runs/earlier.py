@@ -48,6 +48,11 @@ IDENTITY_SETTINGS = (
 def find_earlier(output: FileOutput) -> tuple[Left, Manifest | None]:
     """What is there under the names of an output. Raises ConfigError if that makes no sense."""
     manifest = Manifest.load(manifest_path(output.path))
+    if manifest is not None and manifest.retrying:
+        raise ConfigError(
+            f"a retry of {output.path} has not ended",
+            hint=f"go on with it: batchkms retry {output.path} --resume",
+        )
     if output.partial.exists():
         if manifest is None and output.partial.stat().st_size:
             raise ConfigError(

@@ -67,6 +67,17 @@ class Manifest:
         return bool(self.content.get("state") == "finished")
 
     @property
+    def retrying(self) -> bool:
+        """Whether its output is complete, and a retry of failed rows has not ended."""
+        return "retrying" in self.content
+
+    @property
+    def sha256_to_retry(self) -> str | None:
+        """The digest of the output whose failed rows are retried."""
+        noted = self.content.get("retrying") or {"sha256": self.content["output"].get("sha256")}
+        return noted["sha256"]  # type: ignore[no-any-return]  # as `end` wrote it
+
+    @property
     def read(self) -> Prefix | None:
         """The rows that its run is known to have read."""
         read = self.content["input"].get("read")
@@ -102,6 +113,14 @@ class Manifest:
         self.content |= {"state": "running", "settings": settings}
         self._save_first()
 
+    def retry(self, *, classes: list[str] | None, kept_rows: int) -> None:
+        """Notes that failed rows are done again. Raises ConfigError."""
+        noted = {"at": _now(), "classes": classes, "kept_rows": kept_rows}
+        self.content["retrying"] = {"sha256": self.sha256_to_retry}
+        self.content["retried"] = [*self.content.get("retried", []), noted]
+        self.content["state"] = "running"
+        self._save_first()
+
     def progress(self, prefix: Prefix) -> None:
         """Notes how far the input was read. Raises OSError, and the last version stays."""
         self.content["input"]["read"] = {"rows": prefix.rows, "sha256": prefix.sha256}
@@ -134,6 +153,8 @@ class Manifest:
             "counts": counts(tally),
         }
         self.content.pop("reason", None)
+        if state == "finished":
+            self.content.pop("retrying", None)
         if reason is not None:
             self.content["reason"] = reason
         self.content["input"]["sha256"] = input_sha256

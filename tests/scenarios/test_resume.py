@@ -1,0 +1,350 @@
+"""Runs that died and are resumed, retried and audited: no row lost, none twice."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import io
+import json
+import signal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchkms import Credentials, KmsClient, StaticCredentials
+from batchkms.csvtext import unguard
+from batchkms.emulator import Emulator, KeyState
+from tests.scenarios.conftest import Program
+from tests.scenarios.ended import credentials, target, until
+
+ROWS = 1_500
+
+
+def _secret(seq: int) -> str:
+    return f"example secret {seq}"
+
+
+def _inventory(format: str, *, rows: int = ROWS) -> bytes:
+    if format.startswith("jsonl"):
+        text = "".join(
+            json.dumps({"id": f"=row {seq}", "plaintext": _secret(seq)}) + "\n"
+            for seq in range(1, rows + 1)
+        )
+    else:
+        lines = [f'"=row {seq}","{_secret(seq)}"\r\n' for seq in range(1, rows + 1)]
+        text = "id,plaintext\r\n" + "".join(lines)
+    return gzip.compress(text.encode()) if format.endswith(".gz") else text.encode()
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    if path.name.endswith(".csv"):
+        rows = csv.DictReader(io.StringIO(path.read_bytes().decode(), newline=""))
+        return [{**row, "seq": int(row["seq"]), "id": unguard(row["id"])} for row in rows]
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def _killed(
+    batchkms: Program, kms: Emulator, command: list[str], *, stdin: bytes | None, after_bytes: int
+) -> None:
+    """Runs a command and kills it once its partial output has so many bytes."""
+    process = await asyncio.create_subprocess_exec(
+        *batchkms.command(*command),
+        cwd=batchkms.folder,
+        env=batchkms.environ(credentials(kms)),
+        stdin=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    if stdin is not None:
+        process.stdin.write(stdin)
+    partial = next(Path(word) for word in command if word.startswith("out."))
+    path = batchkms.folder / f"{partial}.partial"
+    await asyncio.to_thread(until, lambda: path.exists() and path.stat().st_size > after_bytes)
+    process.kill()
+    await process.wait()
+    process.stdin.close()
+
+
+async def _all_decrypt(kms: Emulator, results: list[dict[str, Any]], rows: int = ROWS) -> None:
+    assert sorted(row["seq"] for row in results) == list(range(1, rows + 1))
+    given = StaticCredentials(Credentials(kms.secret_id, kms.secret_key))
+    async with KmsClient(region=kms.region, endpoint=kms.endpoint, credentials=given) as client:
+        for row in results[::37]:
+            assert row["id"] == f"=row {row['seq']}"
+            assert (await client.decrypt(row["ciphertext"])).plaintext.decode() == _secret(
+                row["seq"]
+            )
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "jsonl.gz", "csv.gz"])
+@pytest.mark.parametrize("through_stdin", [False, True])
+async def test_a_killed_run_is_resumed(
+    batchkms: Program, kms: Emulator, format: str, through_stdin: bool
+) -> None:
+    content = _inventory(format)
+    batchkms.write(f"in.{format}", content)
+    plain = format.removesuffix(".gz")
+    source = ["-", "--format", plain] if through_stdin else [f"in.{format}"]
+    command = ["encrypt", *source, "-o", f"out.{plain}", "--rate", "2000", *target(kms)]
+    stdin = content if through_stdin else None
+    for after_bytes in (1_000, 150_000):
+        await _killed(
+            *(batchkms, kms, [*command, "--resume"]), stdin=stdin, after_bytes=after_bytes
+        )
+    ended = await batchkms.beside(
+        *(*command, "--resume", "--summary", "json"),
+        stdin=stdin or b"",
+        environ=credentials(kms),
+    )
+    assert ended.code == 0, ended.stderr
+    summary = json.loads(ended.stdout)
+    assert summary["rows"] == summary["ok"] == ROWS
+    assert 0 < summary["kept"] < ROWS
+    assert summary["calls"] == ROWS - summary["kept"]
+    await _all_decrypt(kms, _results(batchkms.folder / f"out.{plain}"))
+    # Every call beyond one a row was under way, or not written yet, when a run was killed.
+    calls = kms.stats.as_json()["actions"]["Encrypt"]["calls"]
+    assert calls - ROWS <= 2 * (64 + 2000 // 2)
+    audited = batchkms("audit", f"out.{plain}")
+    assert (audited.code, audited.stdout) == (0, ""), audited.stderr
+
+
+async def test_a_finished_run_is_not_run_again(batchkms: Program, kms: Emulator) -> None:
+    batchkms.write("in.jsonl", _inventory("jsonl", rows=5) + b'{"id":"broken"}\n')
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--resume", *target(kms)]
+    codes = [(await batchkms.beside(*command, environ=credentials(kms))).code for _ in range(2)]
+    assert codes == [1, 1]
+    assert kms.stats.as_json()["actions"]["Encrypt"]["calls"] == 5
+
+
+async def _stopped(batchkms: Program, kms: Emulator, *more: str) -> None:
+    """Leaves a run of which a part is done."""
+    batchkms.write("in.jsonl", _inventory("jsonl"))
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--rate", "2000", *target(kms), *more]
+    await _killed(batchkms, kms, command, stdin=None, after_bytes=50_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("key", "the --key-id was"),
+        ("field", "the --id-field was id and is name"),
+        ("input", "the input's size bytes was"),
+        ("rows", "this is another input: its first"),
+        ("encoding", "the --encoding was utf8 and is hex"),
+        ("format", "the output format was jsonl and is csv"),
+    ],
+)
+async def test_another_run_is_not_resumed(
+    batchkms: Program, kms: Emulator, change: str, told: str
+) -> None:
+    await _stopped(batchkms, kms)
+    before = (batchkms.folder / "out.jsonl.partial").read_bytes()
+    calls = kms.stats.as_json()["actions"]["Encrypt"]["calls"]
+    options: list[str] = target(kms)
+    content = _inventory("jsonl")
+    if change == "key":
+        options = ["--endpoint", kms.endpoint, "--key-id", "another-key"]
+    elif change == "field":
+        options += ["--id-field", "name"]
+    elif change == "encoding":
+        options += ["--encoding", "hex"]
+    elif change == "format":
+        options += ["--output-format", "csv"]
+    elif change == "input":
+        batchkms.write("in.jsonl", content + b"\n")
+    elif change == "rows":
+        manifest = batchkms.folder / "out.jsonl.run.json"
+        noted = json.loads(manifest.read_bytes())
+        noted["input"]["read"] = {"rows": 3, "sha256": "0" * 64}
+        manifest.write_text(json.dumps(noted))
+    ended = await batchkms.beside(
+        *("encrypt", "in.jsonl", "-o", "out.jsonl", "--resume", *options),
+        environ=credentials(kms),
+    )
+    assert ended.code == 2
+    assert told in ended.errors[0]
+    assert (batchkms.folder / "out.jsonl.partial").read_bytes() == before
+    assert kms.stats.as_json()["actions"]["Encrypt"]["calls"] == calls
+
+
+async def test_another_input_through_stdin_is_not_taken(batchkms: Program, kms: Emulator) -> None:
+    content = _inventory("jsonl")
+    command = ["encrypt", "-", "--format", "jsonl", "-o", "out.jsonl", "--rate", "300"]
+    process = await asyncio.create_subprocess_exec(
+        *batchkms.command(*command, *target(kms)),
+        cwd=batchkms.folder,
+        env=batchkms.environ(credentials(kms)),
+        stdin=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    process.stdin.write(content)
+    partial = batchkms.folder / "out.jsonl.partial"
+    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 130
+    process.stdin.close()
+    changed = content.replace(b"example secret 2", b"another secret 2", 1)
+    ended = await batchkms.beside(
+        *(*command, "--resume", *target(kms)), stdin=changed, environ=credentials(kms)
+    )
+    assert ended.code == 2
+    assert "this is another input: its first" in ended.errors[0]
+    ended = await batchkms.beside(
+        *(*command, "--resume", *target(kms), "--rate", "off"),
+        stdin=content,
+        environ=credentials(kms),
+    )
+    assert ended.code == 0
+    await _all_decrypt(kms, _results(batchkms.folder / "out.jsonl"))
+
+
+async def test_two_runs_cannot_write_one_output(batchkms: Program, tmp_path: Path) -> None:
+    batchkms.write("in.jsonl", _inventory("jsonl"))
+    async with Emulator(data_dir=tmp_path / "kms", rate_limit=300) as kms:
+        command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms)]
+        first = await asyncio.create_subprocess_exec(
+            *batchkms.command(*command),
+            cwd=batchkms.folder,
+            env=batchkms.environ(credentials(kms)),
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        partial = batchkms.folder / "out.jsonl.partial"
+        await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+        for more in ("--resume", "--overwrite"):
+            second = await batchkms.beside(*command, more, environ=credentials(kms))
+            assert second.code == 2
+            assert "another run is writing out.jsonl.partial" in second.errors[0]
+        first.terminate()
+        assert await first.wait() == 130
+
+
+async def test_failed_rows_are_retried_and_the_others_copied(
+    batchkms: Program, tmp_path: Path
+) -> None:
+    calls = count()
+    failing = True
+    async with Emulator(
+        data_dir=tmp_path / "kms",
+        rate_limit=None,
+        fail=lambda action: "InternalError" if failing and next(calls) % 5 == 0 else None,
+    ) as kms:
+        batchkms.write("in.csv", _inventory("csv", rows=50) + b'"broken",""\r\n')
+        command = ["encrypt", "in.csv", "-o", "out.csv", "--max-attempts", "1", *target(kms)]
+        ended = await batchkms.beside(*command, environ=credentials(kms))
+        assert ended.code == 1
+        output = batchkms.folder / "out.csv"
+        before = {row["seq"]: row for row in _results(output)}
+        failing = False
+        sent = kms.stats.as_json()["actions"]["Encrypt"]["calls"]
+        ended = await batchkms.beside("retry", "out.csv", environ=credentials(kms))
+        assert (ended.code, ended.errors) == (1, []), ended.stderr
+        assert kms.stats.as_json()["actions"]["Encrypt"]["calls"] == sent + 10
+        after = {row["seq"]: row for row in _results(output)}
+        assert [seq for seq in after if after[seq]["status"] == "failed"] == [51]
+        for seq, row in before.items():
+            if row["status"] == "ok" or seq == 51:
+                assert after[seq] == row
+        await _all_decrypt(kms, [after[seq] for seq in range(1, 51)], 50)
+        assert batchkms("audit", "out.csv").code == 0
+        again = await batchkms.beside("retry", "out.csv", environ=credentials(kms))
+        assert again.code == 1
+        assert "nothing to do" in again.stderr
+        wrong = await batchkms.beside("retry", "out.csv", "--class", "slow")
+        assert wrong.code == 2
+
+
+async def test_a_retry_that_dies_leaves_the_output_and_is_resumed(
+    batchkms: Program, tmp_path: Path
+) -> None:
+    failing = True
+    async with Emulator(
+        data_dir=tmp_path / "kms",
+        rate_limit=None,
+        fail=lambda action: "InternalError" if failing and next(calls) % 2 else None,
+    ) as kms:
+        calls = count()
+        batchkms.write("in.jsonl", _inventory("jsonl", rows=900))
+        command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--max-attempts", "1", *target(kms)]
+        assert (await batchkms.beside(*command, environ=credentials(kms))).code == 4
+        output = batchkms.folder / "out.jsonl"
+        before, failing = output.read_bytes(), False
+        kept_bytes = sum(len(line) + 1 for line in before.splitlines() if b'"status":"ok"' in line)
+        await _killed(
+            *(batchkms, kms, ["retry", "out.jsonl"]), stdin=None, after_bytes=kept_bytes + 5_000
+        )
+        assert output.read_bytes() == before
+        refused = await batchkms.beside("retry", "out.jsonl", environ=credentials(kms))
+        assert (refused.code, "of a retry that did not end" in refused.errors[0]) == (2, True)
+        refused = await batchkms.beside(*command, "--resume", environ=credentials(kms))
+        assert (refused.code, "batchkms retry" in refused.hints[0]) == (2, True)
+        ended = await batchkms.beside("retry", "out.jsonl", "--resume", environ=credentials(kms))
+        assert ended.code == 0, ended.stderr
+        await _all_decrypt(kms, _results(output), 900)
+        assert batchkms("audit", "out.jsonl").code == 0
+
+
+async def test_an_unusable_key_is_resumed_when_it_is_mended(
+    batchkms: Program, kms: Emulator
+) -> None:
+    await _stopped(batchkms, kms)
+    await kms.set_key_state(kms.demo_key_id, KeyState.DISABLED)
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--rate", "off", "--resume", *target(kms)]
+    ended = await batchkms.beside(*command, environ=credentials(kms))
+    assert ended.code == 3
+    assert "CmkDisabled" in ended.errors[0]
+    assert any("--resume" in line for line in ended.stderr.splitlines())
+    await kms.set_key_state(kms.demo_key_id, KeyState.ENABLED)
+    ended = await batchkms.beside(*command, environ=credentials(kms))
+    assert ended.code == 0
+    await _all_decrypt(kms, _results(batchkms.folder / "out.jsonl"))
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+async def test_audit_names_what_was_changed(batchkms: Program, kms: Emulator, format: str) -> None:
+    batchkms.write(f"in.{format}", _inventory(format, rows=60))
+    name = f"out.{format}"
+    command = ["encrypt", f"in.{format}", "-o", name, "--ordered", *target(kms)]
+    assert (await batchkms.beside(*command, environ=credentials(kms))).code == 0
+    path = batchkms.folder / name
+    good = path.read_bytes().splitlines(keepends=True)
+    first = 1 if format == "csv" else 0
+
+    def line(seq: int) -> int:
+        return first + seq - 1
+
+    def audited(lines: list[bytes]) -> str:
+        path.write_bytes(b"".join(lines))
+        ended = batchkms("audit", name)
+        assert ended.stdout == ""
+        return f"{ended.code} {ended.stderr}"
+
+    assert audited(good).startswith("0 ")
+    edited = list(good)
+    edited[line(7)] = edited[line(7)].replace(b"-k-", b"-k-A", 1)
+    told = audited(edited)
+    assert told.startswith("6 ")
+    assert f"line {line(7) + 1}: row 7 was changed" in told
+    assert "row 8" not in told
+    missing = [*good[: line(9)], *good[line(10) :]]
+    told = audited(missing)
+    assert "row 9 is missing" in told
+    assert "row 10" not in told
+    told = audited([*good, good[line(11)]])
+    assert "row 11 is there for a second time" in told
+    moved = list(good)
+    moved[line(20)], moved[line(40)] = moved[line(40)], moved[line(20)]
+    told = audited(moved)
+    assert told.startswith("6 ")
+    assert "row 20 comes later than it did" in told
+    told = audited([*good[:-1], good[-1][:-9]])
+    assert told.startswith("6 ")
+    assert "the last row is torn" in told
+    assert audited(good).startswith("0 ")
+    inventory = batchkms.folder / f"in.{format}"
+    inventory.write_bytes(inventory.read_bytes().replace(b"secret 5", b"Secret 5", 1))
+    assert "the digest of the input" in audited(good)
