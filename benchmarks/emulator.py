@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import uvloop
@@ -155,12 +155,11 @@ class _Constant(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keeps the connection."""
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Answers."""
-        if isinstance(self._transport, asyncio.WriteTransport):
-            self._transport.write(self.ANSWER)
+        self._transport.write(self.ANSWER)
 
 
 async def _serve_constant() -> None:

@@ -1,6 +1,6 @@
 """Encrypts a few records with the library, against an emulator of its own.
 
-    python examples/bulk.py
+python examples/bulk.py
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ class InputStream:
     """One input, from a path or from stdin (`-`), as chunks of bytes.
 
     Never written to and never locked. `size_bytes` is its size as stored, None for a pipe;
-    `read_bytes` how much of that the chunks given out reach up to; `sha256` the hexadecimal digest of it as stored,
-    None until the end was reached.
+    `read_bytes` how much of that the chunks given out reach up to; `sha256` the hexadecimal
+    digest of it as stored, None until the end was reached.
     """
 
     def __init__(self, path: str) -> None:
