@@ -46,11 +46,11 @@ def server(*arguments: str) -> Iterator[str]:
 
 
 @contextmanager
-def emulator(data_dir: str, *, rate_limit: str) -> Iterator[dict[str, Any]]:
+def emulator(data_dir: str, *more: str, rate_limit: str) -> Iterator[dict[str, Any]]:
     """`batchkms emulator` in a process of its own; yields what it says when it listens."""
     arguments = ("-m", "batchkms", "emulator", "--port", "0")
     options = ("--data-dir", data_dir, "--rate-limit", rate_limit)
-    with server(*arguments, *options) as line:
+    with server(*arguments, *options, *more) as line:
         yield json.loads(line)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -109,3 +110,50 @@ def test_no_secret_is_an_option(batchkms: Program, name: str) -> None:
     ended = batchkms("encrypt", "in.jsonl", "-o", "out.jsonl", f"--{name}", KEY_CANARY)
     assert ended.code == 2
     assert KEY_CANARY not in ended.stderr
+
+
+async def test_a_thousand_canaries(batchkms: Program) -> None:
+    secrets = [f"canary-{number:04}-" + f"{number * 7919 % 99991:05}pw" for number in range(1000)]
+    batchkms.write(
+        "in.jsonl",
+        "".join(
+            json.dumps({"id": f"row-{n}", "plaintext": s}) + "\n" for n, s in enumerate(secrets)
+        ),
+    )
+    command_lines: list[bytes] = []
+
+    async def echo(request: web.Request) -> web.Response:
+        if len(command_lines) < 3:
+            command_lines.extend(path.read_bytes() for path in Path("/proc").glob("*/cmdline"))
+        return await _echo(request)
+
+    app = web.Application()
+    app.router.add_post("/", echo)
+    async with TestServer(app) as server:
+        ended = await batchkms.beside(
+            *("encrypt", "in.jsonl", "-o", "out.jsonl", "--key-field", "cmk", "--key-id", "k"),
+            *("--endpoint", f"http://127.0.0.1:{server.port}", "--rate", "off"),
+            *("--log-level", "debug", "--max-attempts", "2"),
+            environ=_environ(),
+        )
+    assert ended.code == 3
+    assert "the first 100 rows all failed" in ended.errors[0]
+    left = [path for path in batchkms.folder.rglob("*") if path.is_file()]
+    written = b"\n".join(path.read_bytes() for path in left if path.name != "in.jsonl")
+    written += ended.stdout.encode() + ended.stderr.encode() + b"\n".join(command_lines)
+    assert b"row-0" in written
+    assert b"batchkms" in b"".join(command_lines)
+    for secret in [*secrets, KEY_CANARY, TOKEN_CANARY]:
+        for form in _all_forms(secret):
+            assert form not in written, form
+
+
+def _all_forms(secret: str) -> set[bytes]:
+    encoded = secret.encode()
+    forms = {encoded, encoded.hex().encode(), quote(secret, safe="").encode()}
+    forms.add(json.dumps(secret)[1:-1].encode())
+    for offset in range(3):
+        # What stays the same of base64, whatever stands before and after.
+        inside = base64.b64encode(b"\0" * offset + encoded)
+        forms.add(inside[4 if offset else 0 : len(inside) - 4])
+    return forms
