@@ -248,7 +248,8 @@ def _reload(again: JobReader, spec: JobSpec, quota: Quota, engine: Engine, begun
         return
     quota.change(max(1, int(now.rate * (1 - now.reserve))))
     engine.set_concurrency(now.concurrency)
-    changed = {"rate": now.rate, "reserve": now.reserve, "concurrency": now.concurrency}
+    written = now.settings()
+    changed = {name: written[name] for name in ("rate", "reserve", "concurrency")}
     if begun.manifest is not None:
         begun.manifest.change(changed)
     log.info(
