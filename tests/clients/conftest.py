@@ -24,15 +24,6 @@ INSTALL_TIMEOUT_S = 300
 RUN_TIMEOUT_S = 60
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "long" in config.option.markexpr:
-        return
-    skip = pytest.mark.skip(reason="installs a client from its registry: run it with `-m long`")
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(skip)
-
-
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that Node finds the official SDK in."""
