@@ -112,8 +112,6 @@ class Engine:
 
     def set_concurrency(self, workers: int) -> None:
         """Works with so many calls in flight from now on; calls under way are finished."""
-        if self._no_more_rows:
-            return
         added = workers - self._workers_wanted
         self._workers_wanted = workers
         self._window.release(items=added)

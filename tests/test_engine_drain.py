@@ -221,3 +221,28 @@ def test_a_defect_of_the_operation_surfaces(raised: BaseException, seen: type[Ex
         assert not other_tasks()
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 32), (32, 4)])
+def test_concurrency_can_be_changed_in_the_middle(before: int, after: int) -> None:
+    async def main() -> None:
+        operation = Scripted(always(OK), took_s=lambda row: 1.0)
+        engine = engine_for(operation, options=EngineOptions(concurrency=before))
+        under_way: list[int] = []
+
+        async def change() -> None:
+            await asyncio.sleep(2.5)
+            engine.set_concurrency(after)
+            for _ in range(4):
+                await asyncio.sleep(1.0)
+                under_way.append(operation.under_way)
+
+        changing = asyncio.create_task(change())
+        results, error = await outcome_of(engine, records(400))
+        await changing
+        assert error is None
+        assert sorted(result.seq for result in results) == list(range(1, 401))
+        assert under_way[1:] == [after] * 3
+        assert not other_tasks()
+
+    run_virtual(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from itertools import pairwise
 
 import pytest
@@ -238,3 +239,69 @@ def test_the_ring_alone_is_exact(per_second: int, wanted: list[tuple[float, int]
 def test_a_quota_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Quota(0)
+
+
+async def changed(before: int, after: int, at_s: float) -> list[float]:
+    """When workers get their permits if the quota is changed at this time."""
+    quota = Quota(before)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    times: list[float] = []
+
+    async def worker() -> None:
+        while True:
+            await quota.acquire()
+            times.append(loop.time() - began)
+
+    tasks = [asyncio.create_task(worker()) for _ in range(64)]
+    await asyncio.sleep(at_s)
+    quota.change(after)
+    await asyncio.sleep(6.0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await quota.aclose()
+    return sorted(times)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    before=st.sampled_from([1, 7, 100, 300, 2_000]),
+    after=st.sampled_from([1, 7, 100, 300, 2_000]),
+    at_s=st.floats(0.0, 3.0),
+)
+def test_a_quota_that_is_changed_is_kept_from_then_on(before: int, after: int, at_s: float) -> None:
+    times = run_virtual(changed(before, after, at_s))
+    earlier = [time for time in times if time <= at_s]
+    # A permit that was given at the very moment is taken a turn of the loop later.
+    later = [time for time in times if time > at_s + 0.001]
+    assert not earlier or most_in_a_sliding_second(earlier) <= before
+    for time in later:
+        # None is given while the second that ends with it is full by the new quota already.
+        assert bisect_right(times, time) - bisect_right(times, time - 1.0) <= after
+    steady_s = [time for time in later if time > at_s + 2.0]
+    assert len(steady_s) >= 0.98 * after * 4.0 - 1
+
+
+def test_a_quota_that_is_taken_away_lets_everybody_go() -> None:
+    async def main() -> None:
+        quota = Quota(1)
+        waiting = [asyncio.create_task(quota.acquire()) for _ in range(50)]
+        await asyncio.sleep(0.5)
+        quota.change(None)
+        await asyncio.wait_for(asyncio.gather(*waiting), 0.1)
+        await quota.acquire()
+
+    run_virtual(main())
+
+
+def test_whoever_waits_when_a_quota_is_closed_is_let_go() -> None:
+    async def main() -> None:
+        quota = Quota(1)
+        waiting = [asyncio.create_task(quota.acquire()) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        await quota.aclose()
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes].count(asyncio.CancelledError) == 2
+
+    run_virtual(main())
