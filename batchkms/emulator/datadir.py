@@ -38,9 +38,11 @@ def private_file(data_dir: Path, name: str) -> Path:
     try:
         _make_private(data_dir)
         # The mode is given at creation, so that there is no moment in which others could open it.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(path, flags, 0o600)
         try:
-            os.chmod(path, 0o600)
+            # By the descriptor: a link that is put in its place meanwhile is not followed.
+            os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -276,3 +276,17 @@ def test_the_default_is_in_the_users_data_directory(
     environ: dict[str, str], expected: Path
 ) -> None:
     assert default_data_dir(environ) == expected
+
+
+async def test_a_link_in_place_of_the_store_is_not_followed(tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(b"somebody else's")
+    foreign.chmod(0o644)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / FILE_NAME).symlink_to(foreign)
+    with pytest.raises(ConfigError):
+        async with Emulator(data_dir=folder):
+            raise AssertionError("it must not start")
+    assert foreign.read_bytes() == b"somebody else's"
+    assert stat.S_IMODE(foreign.stat().st_mode) == 0o644
