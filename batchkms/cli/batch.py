@@ -191,6 +191,7 @@ def _identity(
     return Identity(
         command=command,
         settings={**spec.settings(), **({"key_id": key_id} if key_id else {})},
+        input_path=spec.input,
         input=input_description(
             spec.input,
             format=input_format(spec.input, spec.format),

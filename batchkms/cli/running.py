@@ -121,6 +121,8 @@ class Running:
             self._end_manifest(ending, None, digest)
             if ending.state is State.FINISHED:
                 self.output.publish()
+                if self.manifest is not None:
+                    self.manifest.published()
         except OutputError as error:
             ending = Ending(state=State.STOPPED, error=ending.error or error)
             with suppress(OutputError):
@@ -182,6 +184,9 @@ class Running:
             drain = _Drain(self.engine)
             handlers = {signal.SIGINT: drain, signal.SIGTERM: drain}
             handlers[signal.SIGHUP] = self.reload or drain
+            if self.reload is None and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+                # nohup: the run is to outlive its terminal.
+                del handlers[signal.SIGHUP]
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         try:

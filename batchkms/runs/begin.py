@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from typing import Any
 
 from batchkms.errors import ConfigError
-from batchkms.runs.earlier import Identity, Left, find_earlier, refuse_other
+from batchkms.runs.earlier import (
+    Identity,
+    Left,
+    find_earlier,
+    refuse_other,
+    refuse_smaller_part,
+)
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import Prefix
 from batchkms.runs.kept import keep_partial
@@ -102,6 +109,7 @@ def begin_run(
     left, manifest = find_earlier(output) if resume else (Left.NOTHING, None)
     if manifest is not None:
         refuse_other(manifest, identity)
+        refuse_smaller_part(manifest, identity, finished=left is Left.FINISHED)
     if left is Left.FINISHED and manifest is not None:
         raise AlreadyFinished(str(output.path), manifest.content)
     if left is Left.NOTHING:
@@ -121,16 +129,37 @@ def begin_retry(
     refuse_other(manifest, identity)
     retrying = Retrying(output, manifest, selection, resume=resume, tally=tally)
     if not retrying.selected and not retrying.resumed:
+        if manifest.finished:
+            manifest.published()
         raise AlreadyFinished(str(output.path), manifest.content)
     return Begun(
         identity=identity,
         output=output,
         done=retrying.done,
-        expected=manifest.read,
+        expected=_unless_known(manifest, identity),
         manifest=manifest,
         retrying=retrying,
         selection=selection,
     )
+
+
+def _unless_known(manifest: Manifest, identity: Identity) -> Prefix | None:
+    """The rows that the input must begin with, None if the whole file is known to be the same.
+
+    All rows were read by a run that has finished: to compare them while they are sent, every
+    failed one would have to be held until the last one was read.
+    """
+    noted = manifest.content["input"].get("sha256")
+    if noted is None or "size_bytes" not in identity.input:
+        return manifest.read
+    with open(identity.input_path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != noted:
+        raise ConfigError(
+            f"{identity.input_path} is another input than that of the run",
+            hint="restore it, or name the right one with --input",
+        )
+    return None
 
 
 def _go_on(

@@ -30,6 +30,7 @@ class Identity:
 
     command: str
     settings: Mapping[str, Any]
+    input_path: str
     input: Mapping[str, Any]
     output: Mapping[str, Any]
 
@@ -86,7 +87,8 @@ def refuse_other(manifest: Manifest, identity: Identity) -> None:
         *(
             _difference(f"input's {name.replace('_', ' ')}", content["input"].get(name), value)
             for name, value in identity.input.items()
-            if name != "path"
+            # Where one of the two came through a pipe, the rows that were read must do.
+            if name == "format" or (name != "path" and name in content["input"])
         ),
     ]
     told = [difference for difference in differences if difference]
@@ -94,6 +96,20 @@ def refuse_other(manifest: Manifest, identity: Identity) -> None:
         raise ConfigError(
             f"{manifest.path} is of another run: {'; '.join(told)}",
             hint="run again as that run was begun, or begin anew with --overwrite",
+        )
+
+
+def refuse_smaller_part(manifest: Manifest, identity: Identity, *, finished: bool) -> None:
+    """Raises ConfigError if the runs are to do different numbers of rows (`--limit`).
+
+    A run that has not ended may go further than it was to at first.
+    """
+    before, now = manifest.content["settings"].get("limit"), identity.settings.get("limit")
+    further = before is not None and (now is None or now >= before)
+    if before != now and (finished or not further):
+        raise ConfigError(
+            f"the --limit of this run was {_shown(before)} and is {_shown(now)}",
+            hint="run again with the limit of that run, or begin anew with --overwrite",
         )
 
 

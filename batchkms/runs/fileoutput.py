@@ -119,6 +119,10 @@ class FileOutput:
     async def complete(self) -> str:
         """Writes and syncs every row; the SHA-256 of them all. Raises OutputError."""
         await self._write_rest()
+        try:
+            os.fsync(self._sums_fd)
+        except OSError as error:
+            raise self._unwritten(error) from None
         return self._digest.hexdigest()
 
     def publish(self) -> None:

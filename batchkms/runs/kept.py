@@ -54,7 +54,7 @@ def keep_partial(output: FileOutput, format: str, tally: Tally) -> Kept:
                     rows, seqs = [], []
             header_is_there = whole_bytes > 0
         except BadResultFile as bad:
-            if not bad.torn and whole_bytes - bad.offset > DAMAGE_AT_END_BYTES:
+            if not bad.torn and _is_no_loss_of_power(output, bad, whole_bytes):
                 raise _damaged(output, bad) from None
             header_is_there = bad.offset > 0
     if header_is_there or rows:
@@ -62,6 +62,20 @@ def keep_partial(output: FileOutput, format: str, tally: Tally) -> Kept:
     kept.cut_bytes = whole_bytes - output.size_bytes
     output.cut()
     return kept
+
+
+def _is_no_loss_of_power(output: FileOutput, bad: BadResultFile, whole_bytes: int) -> bool:
+    """Whether damage is of another kind than a power failure leaves at the end of a file.
+
+    That leaves zeros or nothing where rows were not synced; text there was put by somebody, and
+    good rows may follow it.
+    """
+    if whole_bytes - bad.offset > DAMAGE_AT_END_BYTES:
+        return True
+    with output.partial.open("rb") as file:
+        file.seek(bad.offset)
+        rest = file.read()
+    return b"\0" not in rest[: rest.find(b"\n") + 1 or len(rest)] and rest.count(b"\n") > 1
 
 
 def _adopt(output: FileOutput, header: bytes, rows: list[bytes], seqs: list[int]) -> None:
@@ -89,5 +103,6 @@ def _twice(output: FileOutput, seq: int, line: int) -> ConfigError:
 def _damaged(output: FileOutput, bad: BadResultFile) -> ConfigError:
     return ConfigError(
         f"{output.partial}, line {bad.line}: {bad.reason}",
-        hint="no run that dies leaves this; restore the file, or begin anew with --overwrite",
+        hint="no run that dies leaves this, and good rows may follow it: restore the file or take "
+        "the line out, or begin anew with --overwrite",
     )

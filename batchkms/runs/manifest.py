@@ -153,8 +153,6 @@ class Manifest:
             "counts": counts(tally),
         }
         self.content.pop("reason", None)
-        if state == "finished":
-            self.content.pop("retrying", None)
         if reason is not None:
             self.content["reason"] = reason
         self.content["input"]["sha256"] = input_sha256
@@ -170,6 +168,17 @@ class Manifest:
                 f"the manifest {self.path} cannot be written: {error.strerror}",
                 hint="the results are kept; mend the cause, then run again with --resume",
             ) from None
+
+    def published(self) -> None:
+        """Notes that the output has its name: a retry has ended. Raises OutputError."""
+        if self.content.pop("retrying", None) is not None:
+            try:
+                self._save()
+            except OSError as error:
+                raise OutputError(
+                    f"the manifest {self.path} cannot be written: {error.strerror}",
+                    hint="the results are complete; run the retry again with --resume",
+                ) from None
 
     def _save_first(self) -> None:
         try:

@@ -76,7 +76,8 @@ class Retrying:
         self.resumed = output.partial.exists()
         self._output = output
         self._format: str = manifest.content["output"]["format"]
-        self._sha256 = manifest.sha256_to_retry
+        # That of the output before the retry, or, if only the last note was lost, after it.
+        self._digests = {manifest.sha256_to_retry, manifest.content["output"].get("sha256")}
         self._selection = selection
         if self.resumed and not resume:
             raise ConfigError(
@@ -135,7 +136,7 @@ class Retrying:
             raise self._changed(f"line {bad.line}: {bad.reason}") from None
         except OSError as error:
             raise self._changed(str(error.strerror)) from None
-        if self._sha256 is not None and digest.hexdigest() != self._sha256:
+        if digest.hexdigest() not in self._digests:
             raise self._changed("its digest is another one")
 
     def _changed(self, how: str) -> ConfigError:

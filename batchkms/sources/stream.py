@@ -119,6 +119,8 @@ class InputStream:
                 self._digest.update(chunk)
                 self._stored_bytes += len(chunk)
                 yield chunk
+            if self.size_bytes is not None and self._stored_bytes < self.size_bytes:
+                raise StreamBroken("the file has become shorter while it was read")
         except OSError as error:
             if not self._stored_bytes:
                 raise _unreadable(self.name, error) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,21 @@ def test_doubled_and_added_rows_are_named(tmp_path: Path) -> None:
     audit = _audited(tmp_path, [*GOOD, GOOD[2], _row(99)])
     assert _kinds(audit) == {"duplicated", "added"}
     assert f"line {ROWS + 1}: row 3 is there for a second time" in audit.findings.named
-    assert f"line {ROWS + 2}: row 99 was not written by the run here" in audit.findings.named
+    assert f"line {ROWS + 2}: row 99 was not written by the run" in audit.findings.named
+
+
+def test_a_damaged_file_of_checksums_is_told_as_such(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    output.write_bytes(b"".join(GOOD))
+    sums_path(output).write_bytes(packed(range(1, ROWS + 1), GOOD)[:50])
+    manifest: dict[str, Any] = {
+        "output": {"format": "jsonl", "sha256": hashlib.sha256(b"".join(GOOD)).hexdigest()},
+        "counts": {"rows": ROWS, "ok": ROWS, "failed": 0, "by_class": {}, "by_key": {"k": ROWS}},
+    }
+    audit = OutputAudit(output, manifest)
+    audit.run()
+    assert dict(audit.findings.counts) == {"sums": 1}
+    assert audit.findings.named == [f"{sums_path(output)} is damaged; the output is not"]
 
 
 def test_many_differences_are_counted_and_a_hundred_named(tmp_path: Path) -> None:

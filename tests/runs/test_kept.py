@@ -70,7 +70,7 @@ def test_a_cut_at_every_byte_keeps_the_whole_rows(tmp_path: Path, format: str) -
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("garbage", [b"\0" * 512, b"\xff\xfe garbage \r\n" * 40, b"{}\n", b'"'])
+@pytest.mark.parametrize("garbage", [b"\0" * 512, b"\0" * 90 + b"\r\n" * 40, b"{}\n", b'"'])
 def test_what_a_power_failure_leaves_at_the_end_is_cut(
     tmp_path: Path, format: str, garbage: bytes
 ) -> None:
@@ -90,6 +90,20 @@ def test_damage_far_from_the_end_is_refused_and_nothing_is_cut(tmp_path: Path, f
     with pytest.raises(ConfigError, match="no row that a run writes"):
         _kept(tmp_path, format, content)
     assert (tmp_path / f"out.{format}.partial").stat().st_size == len(content)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("line", [0, 2])
+def test_a_line_that_somebody_changed_costs_no_good_rows(
+    tmp_path: Path, format: str, line: int
+) -> None:
+    rows = [sink_of(format).header(), *_rows(format, range(1, 30))]
+    if format == "jsonl":
+        rows = rows[1:]
+    rows[line] = b"[" + rows[line][1:]
+    with pytest.raises(ConfigError, match="no row that a run writes|not begin with the columns"):
+        _kept(tmp_path, format, b"".join(rows))
+    assert (tmp_path / f"out.{format}.partial").read_bytes() == b"".join(rows)
 
 
 def test_a_row_that_is_there_twice_is_refused(tmp_path: Path) -> None:
