@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from batchkms.emulator.policy import Rule, rule
+from batchkms.emulator.policy import Rule, rule, speaks_of
 from batchkms.errors import ConfigError
 
 _LIVE_LOOKING = re.compile(r"AKID[A-Za-z0-9_-]{32,}", re.ASCII)
@@ -126,6 +126,9 @@ def _credential(path: Path, entry: _Entry) -> Credential:
             f"{path}: the credential {entry.secret_id} expires and has no token",
             hint="temporary credentials have a token: add `token`, or leave `expires` out",
         )
+    for each in entry.rules:
+        for action in each.actions:
+            _check_action(path, entry.secret_id, action)
     expires = entry.expires
     return Credential(
         secret_id=entry.secret_id,
@@ -169,3 +172,16 @@ def _nearest(problem: str) -> str:
 def _field_names() -> Iterator[str]:
     for struct in (_File, _Entry, _RuleEntry):
         yield from struct.__struct_fields__
+
+
+def _check_action(path: Path, secret_id: str, written: str) -> None:
+    """A name that no action has would deny, or allow, nothing at all. Raises ConfigError."""
+    from batchkms.emulator.actions import ACTIONS
+
+    if any(speaks_of(written, name) for name in ACTIONS):
+        return
+    near = difflib.get_close_matches(written.rpartition(":")[2], ACTIONS, n=1, cutoff=0.0)
+    raise ConfigError(
+        f"{path}: a rule of {secret_id} names {written!r}, and no action is called so",
+        hint=f"the nearest name is {near[0]!r}; capitals count, * stands for any letters",
+    )

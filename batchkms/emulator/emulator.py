@@ -118,6 +118,11 @@ class Emulator:
         self.token: str | None = None
         self._own_tls = tls
         self._tls_names = tuple(tls_names)
+        if self._tls_names and not tls:
+            raise ConfigError(
+                "a TLS name was given, and no TLS of the emulator's own",
+                hint="add --tls, or leave --tls-name out",
+            )
         self._given_tls = _pair(tls_cert, tls_key, own=tls)
         self.host = valid_host(host, guarded=insecure_host or tls or self._given_tls is not None)
         self._port = valid_port(port)

@@ -39,6 +39,11 @@ def rule(*, effect: str, actions: Iterable[str], keys: Iterable[str] = ("*",)) -
     return Rule(effect == "allow", _any_of(bare), _any_of(keys))
 
 
+def speaks_of(written: str, action: str) -> bool:
+    """Whether an action's text in a rule means this action."""
+    return bool(_any_of([written.removeprefix(_SERVICE_PREFIX)]).fullmatch(action))
+
+
 def permits(rules: Iterable[Rule], action: str, key_id: str) -> bool:
     """Whether the rules let this action be done on this key."""
     permitted, allowlisted = False, False

@@ -97,6 +97,12 @@ LIVE_LOOKING_ID = Text(
 )
 
 BY_CODE = {
+    # The form without numbers: a call that the quota refuses gets the other one.
+    "RequestLimitExceeded": Text(
+        "Your current request times in a second exceeds the frequency limit. Please reduce the "
+        "frequency of calls.",
+        "您当前每秒请求次数超过了频率上限，请稍后重试。",
+    ),
     "AuthFailure.SecretIdNotFound": Text(
         "The SecretId is not found, please ensure that your SecretId is correct.",
         "SecretId不存在，请输入正确的密钥。",

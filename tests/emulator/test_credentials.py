@@ -218,3 +218,15 @@ def test_the_examples_in_the_docstring_can_be_read(tmp_path: Path) -> None:
     _, _, example = (credentials.__doc__ or "").partition("\n\n    ")
     read = read_credentials(written(tmp_path, example))
     assert [(each.secret_id, len(each.rules)) for each in read] == [("billing", 1)]
+
+
+@pytest.mark.parametrize("action", ["Decypt", "kms:decrypt", "decrypt*", "kms:"])
+def test_a_rule_for_an_action_that_does_not_exist_is_refused(tmp_path: Path, action: str) -> None:
+    path = tmp_path / "credentials.toml"
+    path.write_text(
+        '[[credentials]]\nsecret_id = "EXAMPLE"\nsecret_key = "example"\n'
+        f'[[credentials.rules]]\neffect = "deny"\nactions = ["{action}"]\n'
+    )
+    with pytest.raises(ConfigError, match="no action is called so") as caught:
+        read_credentials(path)
+    assert "Decrypt" in (caught.value.hint or "") or action == "kms:"
