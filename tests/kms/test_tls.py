@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,17 @@ async def test_a_certificate_for_another_name_is_refused(authority: Authority) -
     assert error.code == "TlsVerificationFailed"
     assert "127.0.0.1" in error.message
     assert seen.heads == []
+
+
+async def test_a_certificate_that_has_expired_is_refused(authority: Authority) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    authority.ca.issue_cert("127.0.0.1", not_after=past).configure_cert(context)
+    async with answering(ANSWER, tls=context) as (port, seen):
+        error = await failure(port, ca_file=authority.file)
+    assert "certificate has expired" in error.message
+    assert (error.code, error.verdict.scope) == ("TlsVerificationFailed", Scope.RUN)
+    assert seen.bodies == []
 
 
 async def test_a_server_that_does_not_speak_tls(authority: Authority) -> None:
