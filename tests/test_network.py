@@ -85,10 +85,19 @@ MISHAPS: dict[str, tuple[Mishap, ErrorClass]] = {
         _answered({"Response": {"CiphertextBlob": "A", "KeyId": "k", "RequestId": {"a": 1}}}),
         ErrorClass.PROTOCOL,
     ),
-    "502": (_sending(http(b"bad gateway", status="502 Bad Gateway")), ErrorClass.INTERNAL),
-    "503": (_sending(http(b"", status="503 Service Unavailable")), ErrorClass.INTERNAL),
-    "429": (_sending(http(b"", status="429 Too Many Requests")), ErrorClass.THROTTLED),
-    "403": (_sending(http(b"", status="403 Forbidden")), ErrorClass.PROTOCOL),
+    "502": (
+        _sending(http(b"bad gateway", status="502 Bad Gateway"), then_close=False),
+        ErrorClass.INTERNAL,
+    ),
+    "503": (
+        _sending(http(b"", status="503 Service Unavailable"), then_close=False),
+        ErrorClass.INTERNAL,
+    ),
+    "429": (
+        _sending(http(b"", status="429 Too Many Requests"), then_close=False),
+        ErrorClass.THROTTLED,
+    ),
+    "403": (_sending(http(b"", status="403 Forbidden"), then_close=False), ErrorClass.PROTOCOL),
 }
 
 

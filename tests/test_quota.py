@@ -280,7 +280,8 @@ def test_a_quota_that_is_changed_is_kept_from_then_on(before: int, after: int, a
         # None is given while the second that ends with it is full by the new quota already.
         assert bisect_right(times, time) - bisect_right(times, time - 1.0) <= after
     steady_s = [time for time in later if time > at_s + 2.0]
-    assert len(steady_s) >= 0.98 * after * 4.0 - 1
+    # Permits may come in bunches of a second: one of them may fall outside at the edges.
+    assert len(steady_s) >= 0.98 * after * 4.0 - after - 1
 
 
 def test_a_quota_that_is_taken_away_lets_everybody_go() -> None:
