@@ -6,41 +6,23 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
+from typing import TypeVar
 
 from batchkms.errors import CredentialsError, KmsError, NetworkError, RunStopped, Scope
 from batchkms.kms.scrub import scrub
 from batchkms.operations.base import Operation, failed
 from batchkms.outage import OutageGate
-from batchkms.quota import Quota
+from batchkms.quota import Group, Quotas
 from batchkms.records import ErrorClass, Record, Result
 from batchkms.retry import RetryPolicy
 from batchkms.tally import Tally
 
+T = TypeVar("T")
+
 REFUSED_KEYS = 10_000
 """So many unusable CMKs are remembered; each costs its rows one call more when it is forgotten."""
-
-
-class _Case:
-    """How far one record has come. Times in seconds, on the loop's clock."""
-
-    __slots__ = (
-        *("attempts", "charged", "error", "key_id", "latency_ms", "number", "record", "started"),
-    )
-
-    def __init__(self, record: Record, key_id: str, number: int) -> None:
-        self.record = record
-        self.number = number
-        """Tells it from all others of the run; `seq` is the caller's and may repeat."""
-        self.key_id = key_id
-        self.attempts = 0
-        self.charged = 0
-        self.latency_ms: float | None = None
-        self.error: KmsError | None = None
-        """What its last attempt failed with."""
-        self.started: float | None = None
-        """When its first attempt was sent, moved on by the outages since."""
 
 
 class Attempts:
@@ -54,147 +36,219 @@ class Attempts:
         self,
         operation: Operation,
         *,
-        quota: Quota,
-        gate: OutageGate,
+        quotas: Quotas,
         retry: RetryPolicy,
         tally: Tally,
+        outage_budget_s: float = 300.0,
         key_per_record: bool = False,
         uniform: Callable[[], float] = random.random,
     ) -> None:
-        self._operation = operation
-        self._quota = quota
-        self._gate = gate
-        self._retry = retry
-        self._tally = tally
-        self._key_per_record = key_per_record
-        self._uniform = uniform
-        self._refused_keys: dict[str, KmsError] = {}
-        self._calling: set[asyncio.Task[None] | None] = set()
+        self.operation = operation
+        self.quotas = quotas
+        self.retry = retry
+        self.tally = tally
+        self.key_per_record = key_per_record
+        self.uniform = uniform
+        self.refused_keys: dict[str, KmsError] = {}
+        self.waiting_for_answer: set[asyncio.Task[None] | None] = set()
+        self.finishing = False
         self._numbers = count(1)
-        self._finishing = False
+        # Two endpoints fail and recover apart: while one answers, the other can be down.
+        own = OutageGate(budget_s=outage_budget_s)
+        self.gates = dict.fromkeys(quotas, own)
+        if Group.SOURCE in self.gates and len(self.gates) > 1:
+            self.gates[Group.SOURCE] = OutageGate(budget_s=outage_budget_s)
+
+    @property
+    def outage(self) -> bool:
+        """Whether the run waits for a service that answers nobody."""
+        return any(gate.active for gate in self.gates.values())
 
     def calling(self, task: asyncio.Task[None]) -> bool:
         """Whether this task waits for an answer just now."""
-        return task in self._calling
+        return task in self.waiting_for_answer
 
     def finish(self) -> None:
-        """From now on no record is tried again: its `settle` raises RunStopped instead."""
-        self._finishing = True
+        """From now on nothing is tried again: what would be raises RunStopped instead."""
+        self.finishing = True
 
     async def settle(self, record: Record) -> Result:
         """The record's Result, however many attempts it takes.
 
         Raises RunStopped when an error condemns the whole run, or the run was stopped.
         """
-        case = _Case(record, self._operation.key_id(record), next(self._numbers))
-        while True:
-            if refused := self._refused_keys.get(case.key_id):
-                return _not_sent(case, refused)
-            outcome = await self._attempt(case)
-            if isinstance(outcome, Result):
-                return outcome
-            if outcome.verdict.retryable and self._finishing:
-                raise RunStopped("the run was stopped before this row was done")
-            if outcome.verdict.retryable and self._gate.active:
-                continue
-            delay_s = self._delay_s(case, outcome)
-            if delay_s is None:
-                return self._give_up(case, outcome)
-            await asyncio.sleep(delay_s)
-
-    async def _attempt(self, case: _Case) -> Result | KmsError:
-        """One call, or none if the record's time ran out while it waited for its turn."""
-        clock = asyncio.get_running_loop().time
-        while True:
-            async with self._gate.passage() as probing:
-                await self._quota.acquire(first=case.attempts > 0)
-                if self._gate.active and not probing:
-                    continue  # an outage began meanwhile: this call would be one of a crowd
-                began = clock()
-                if case.started is None:
-                    case.started = began - self._gate.paused_s()
-                left_s = self._retry.deadline_s - self._elapsed_s(case)
-                if case.error is not None and left_s <= 0 and not probing:
-                    return case.error
-                # A probe is made for the run: what is left to its record would cut it short.
-                outcome = await self._timed_call(case, math.inf if probing else left_s)
-                case.charged += not probing
-                return self._noted(case, outcome)
-
-    async def _timed_call(self, case: _Case, left_s: float) -> Result | KmsError:
-        self._tally.called(asyncio.get_running_loop().time(), again=case.attempts > 0)
-        case.attempts += 1
-        task = asyncio.current_task()
-        self._calling.add(task)
-        self._tally.in_flight += 1
-        stopwatch = _stopwatch()
-        began = stopwatch()
+        case = _Case(self, next(self._numbers))
         try:
-            if left_s >= self._retry.attempt_timeout_s:
-                return await self._operation.attempt(case.record)
-            async with asyncio.timeout(max(left_s, 0.0)):
-                return await self._operation.attempt(case.record)
-        except CredentialsError as error:
-            # Nothing was sent: there was nothing to sign with.
-            self._tally.not_called(again=case.attempts > 1)
-            case.attempts -= 1
-            return error
+            result = await self.operation.do(record, case)
         except KmsError as error:
-            return error
-        except TimeoutError:
-            return NetworkError("AttemptTimeout", "no answer before the record's deadline")
-        finally:
-            case.latency_ms = round((stopwatch() - began) * 1000, 3)
-            self._tally.in_flight -= 1
-            self._calling.discard(task)
+            return self._given_up(record, case, error)
+        result.attempts = case.attempts
+        result.latency_ms = case.latency_ms
+        return result
 
-    def _noted(self, case: _Case, outcome: Result | KmsError) -> Result | KmsError:
-        if isinstance(outcome, Result):
-            self._gate.answered()
-            outcome.attempts = case.attempts
-            outcome.latency_ms = case.latency_ms
-            return outcome
-        case.error = outcome
-        throttled = outcome.verdict.error_class is ErrorClass.THROTTLED
-        if throttled:
-            self._tally.throttled += 1
-            self._quota.throttled()
-        if outcome.verdict.retryable:
-            self._gate.failed(case.number, outcome)
-        else:
-            self._gate.answered()
-        return outcome
+    async def settle_lot(self, records: Sequence[Record]) -> list[Result]:
+        """The Results of local records, in their order.
 
-    def _delay_s(self, case: _Case, error: KmsError) -> float | None:
-        return self._retry.delay_s(
-            error.verdict,
-            attempts=max(case.charged, 1),
-            elapsed_s=self._elapsed_s(case),
-            uniform=self._uniform,
-        )
+        Calls that were made for all of them count for the first one. Raises as `settle` does.
+        """
+        case = _Case(self, next(self._numbers))
+        outcomes = await self.operation.do_lot(records, case)
+        results = [
+            outcome if isinstance(outcome, Result) else self._given_up(record, None, outcome)
+            for record, outcome in zip(records, outcomes, strict=True)
+        ]
+        results[0].attempts = case.attempts
+        results[0].latency_ms = case.latency_ms
+        return results
 
-    def _elapsed_s(self, case: _Case) -> float:
-        now = asyncio.get_running_loop().time()
-        return now - self._gate.paused_s() - (now if case.started is None else case.started)
+    def _given_up(self, record: Record, case: _Case | None, cause: KmsError) -> Result:
+        # From here on the message may be shown, be it in a result or for the whole run.
+        error = cause.saying(scrub(cause.message, record.plaintext))
+        scope = error.verdict.scope
+        key_id = case.key_id if case is not None else self.operation.key_id(record)
+        condemned = scope is Scope.KEY and key_id is not None and not self.key_per_record
+        if scope is Scope.RUN or condemned:
+            about = f"the CMK {key_id} cannot be used: " if condemned else ""
+            raise RunStopped(f"{about}{error}", hint=error.hint or error.verdict.advice)
+        if scope is Scope.KEY and key_id is not None:
+            self._refuse(key_id, error)
+        named = key_id or self.operation.key_id(record)
+        result = failed(record, named, error, attempts=0 if case is None else case.attempts)
+        result.latency_ms = None if case is None else case.latency_ms
+        return result
 
     def _refuse(self, key_id: str, error: KmsError) -> None:
         """Remembers that a CMK cannot be used, and forgets the one known longest for it."""
-        self._refused_keys[key_id] = error
-        if len(self._refused_keys) > REFUSED_KEYS:
-            del self._refused_keys[next(iter(self._refused_keys))]
+        if key_id in self.refused_keys:
+            return
+        told = f"not sent: the CMK was refused earlier ({error.message})"
+        self.refused_keys[key_id] = error.saying(told)
+        if len(self.refused_keys) > REFUSED_KEYS:
+            del self.refused_keys[next(iter(self.refused_keys))]
 
-    def _give_up(self, case: _Case, cause: KmsError) -> Result:
-        # From here on the message may be shown, be it in a result or for the whole run.
-        error = cause.saying(scrub(cause.message, case.record.plaintext))
-        scope = error.verdict.scope
-        if scope is Scope.RUN or (scope is Scope.KEY and not self._key_per_record):
-            about = f"the CMK {case.key_id} cannot be used: " if scope is Scope.KEY else ""
-            raise RunStopped(f"{about}{error}", hint=error.hint or error.verdict.advice)
-        if scope is Scope.KEY:
-            self._refuse(case.key_id, error)
-        result = failed(case.record, case.key_id, error, attempts=case.attempts)
-        result.latency_ms = case.latency_ms
-        return result
+
+class _Case:
+    """The calls of one record or lot, and how far it has come. Implements `operations.Calls`.
+
+    Times in seconds, on the loop's clock.
+    """
+
+    __slots__ = ("attempts", "charged", "error", "key_id", "latency_ms", "number", "run", "started")
+
+    def __init__(self, run: Attempts, number: int) -> None:
+        self.run = run
+        self.number = number
+        """Tells it from all others of the run; `seq` is the caller's and may repeat."""
+        self.key_id: str | None = None
+        """The CMK of its last call."""
+        self.attempts = 0
+        self.charged = 0
+        """The attempts that count for the cap: those since the last success, without probes."""
+        self.latency_ms: float | None = None
+        self.error: KmsError | None = None
+        """What its last attempt failed with."""
+        self.started: float | None = None
+        """When its first attempt was sent, moved on by the outages since."""
+
+    async def make(
+        self, group: Group, call: Callable[[], Awaitable[T]], *, key_id: str | None = None
+    ) -> T:
+        """See `operations.base.Calls`."""
+        run, self.key_id = self.run, key_id
+        while True:
+            if key_id is not None and (refused := run.refused_keys.get(key_id)):
+                raise refused
+            try:
+                answer = await self._attempt(group, call)
+            except KmsError as error:
+                if error.verdict.retryable and run.finishing:
+                    raise RunStopped("the run was stopped before this row was done") from None
+                if error.verdict.retryable and run.gates[group].active:
+                    continue
+                delay_s = self._delay_s(error)
+                if delay_s is None:
+                    raise
+                await asyncio.sleep(delay_s)
+            else:
+                self.charged = 0
+                return answer
+
+    async def _attempt(self, group: Group, call: Callable[[], Awaitable[T]]) -> T:
+        """One call, or none if the record's time ran out while it waited for its turn."""
+        clock = asyncio.get_running_loop().time
+        gate, quota = self.run.gates[group], self.run.quotas[group]
+        while True:
+            async with gate.passage() as probing:
+                await quota.acquire(first=self.attempts > 0)
+                if gate.active and not probing:
+                    continue  # an outage began meanwhile: this call would be one of a crowd
+                if self.started is None:
+                    self.started = clock() - self._paused_s()
+                left_s = self.run.retry.deadline_s - self._elapsed_s()
+                if self.error is not None and left_s <= 0 and not probing:
+                    raise self.error
+                # A probe is made for the run: what is left to its record would cut it short.
+                try:
+                    answer = await self._timed_call(call, math.inf if probing else left_s)
+                except KmsError as error:
+                    self.charged += not probing
+                    self._note(group, error)
+                    raise
+                gate.answered()
+                self.error = None
+                return answer
+
+    async def _timed_call(self, call: Callable[[], Awaitable[T]], left_s: float) -> T:
+        run, tally, again = self.run, self.run.tally, self.error is not None
+        tally.called(asyncio.get_running_loop().time(), again=again)
+        self.attempts += 1
+        task = asyncio.current_task()
+        run.waiting_for_answer.add(task)
+        tally.in_flight += 1
+        stopwatch = _stopwatch()
+        began = stopwatch()
+        try:
+            if left_s >= run.retry.attempt_timeout_s:
+                return await call()
+            async with asyncio.timeout(max(left_s, 0.0)):
+                return await call()
+        except CredentialsError:
+            # Nothing was sent: there was nothing to sign with.
+            tally.not_called(again=again)
+            self.attempts -= 1
+            raise
+        except TimeoutError:
+            raise NetworkError("AttemptTimeout", "no answer before the record's deadline") from None
+        finally:
+            self.latency_ms = round((stopwatch() - began) * 1000, 3)
+            tally.in_flight -= 1
+            run.waiting_for_answer.discard(task)
+
+    def _note(self, group: Group, error: KmsError) -> None:
+        run, gate = self.run, self.run.gates[group]
+        self.error = error
+        if error.verdict.error_class is ErrorClass.THROTTLED:
+            run.tally.throttled += 1
+            run.quotas[group].throttled()
+        if error.verdict.retryable:
+            gate.failed(self.number, error)
+        else:
+            gate.answered()
+
+    def _delay_s(self, error: KmsError) -> float | None:
+        return self.run.retry.delay_s(
+            error.verdict,
+            attempts=max(self.charged, 1),
+            elapsed_s=self._elapsed_s(),
+            uniform=self.run.uniform,
+        )
+
+    def _elapsed_s(self) -> float:
+        now = asyncio.get_running_loop().time()
+        return now - self._paused_s() - (now if self.started is None else self.started)
+
+    def _paused_s(self) -> float:
+        return sum(gate.paused_s() for gate in set(self.run.gates.values()))
 
 
 def _stopwatch() -> Callable[[], float]:
@@ -204,8 +258,3 @@ def _stopwatch() -> Callable[[], float]:
     """
     loop = asyncio.get_running_loop()
     return time.perf_counter if type(loop).__module__.startswith("uvloop") else loop.time
-
-
-def _not_sent(case: _Case, refused: KmsError) -> Result:
-    error = refused.saying(f"not sent: the CMK was refused earlier ({refused.message})")
-    return failed(case.record, case.key_id, error, attempts=case.attempts)

@@ -20,8 +20,7 @@ from batchkms.attempts import Attempts
 from batchkms.errors import InputBroken, RunStopped, TooManyFailures
 from batchkms.flow import Outbox, Window
 from batchkms.operations.base import Operation
-from batchkms.outage import OutageGate
-from batchkms.quota import Quota
+from batchkms.quota import Quotas
 from batchkms.records import EarlierResult, Record, Result
 from batchkms.retry import RetryPolicy
 from batchkms.tally import Tally
@@ -30,6 +29,10 @@ Batch = list[Record | Result]
 
 ALL_FAILED_ROWS = 100
 """When so many rows at the start all failed, something is wrong with all of them."""
+
+
+LOT_RECORDS, LOT_BYTES = 256, 1024 * 1024
+"""So much is done at once where records need no calls of their own; then others have a turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ class Engine:
         self,
         operation: Operation,
         *,
-        quota: Quota,
+        quotas: Quotas,
         retry: RetryPolicy | None = None,
         options: EngineOptions | None = None,
         tally: Tally | None = None,
@@ -81,14 +84,13 @@ class Engine:
     ) -> None:
         self.tally = tally or Tally()
         self._options = options or EngineOptions()
-        self._quota = quota
-        self._gate = OutageGate(budget_s=self._options.outage_budget_s)
+        self._is_local = operation.is_local
         self._attempts = Attempts(
             operation,
-            quota=quota,
-            gate=self._gate,
+            quotas=quotas,
             retry=retry or RetryPolicy(),
             tally=self.tally,
+            outage_budget_s=self._options.outage_budget_s,
             key_per_record=self._options.key_per_record,
             uniform=uniform,
         )
@@ -132,7 +134,7 @@ class Engine:
     @property
     def outage(self) -> bool:
         """Whether the run waits for a service that answers nobody."""
-        return self._gate.active
+        return self._attempts.outage
 
     async def run(self, batches: AsyncIterable[Batch]) -> AsyncGenerator[list[Result], None]:
         """Yields the Results as they come, in lists as large as the consumer is slow.
@@ -166,7 +168,7 @@ class Engine:
         if not self._draining:
             self._draining = True
             self._close()
-            if self._gate.active:
+            if self._attempts.outage:
                 # Nobody answers: what only waits for its next try would wait in vain.
                 self._cut_waiting()
             asyncio.get_running_loop().call_later(self._options.drain_grace_s, self._cut)
@@ -248,6 +250,9 @@ class Engine:
         self._workers_now += 1
         try:
             while (taken := await self._next()) is not None:
+                if self._is_local(taken[1]):
+                    await self._do_lot(self._lot(taken))
+                    continue
                 ordinal, record = taken
                 try:
                     result = await self._attempts.settle(record)
@@ -263,6 +268,24 @@ class Engine:
             self.stop(error)
         finally:
             self._workers_now -= 1
+
+    def _lot(self, first: tuple[int, Record]) -> list[tuple[int, Record]]:
+        """The first record and the local ones that wait behind it."""
+        queue, lot, left_bytes = self._queue, [first], LOT_BYTES
+        while queue and len(lot) < LOT_RECORDS and self._is_local(queue[0][1]):
+            left_bytes -= lot[-1][1].size_bytes
+            if left_bytes <= 0:
+                break
+            lot.append(queue.popleft())
+        return lot
+
+    async def _do_lot(self, lot: list[tuple[int, Record]]) -> None:
+        try:
+            results = await self._attempts.settle_lot([record for _, record in lot])
+        finally:
+            self._window.release(size_bytes=sum(record.size_bytes for _, record in lot))
+        for (ordinal, _), result in zip(lot, results, strict=True):
+            self._settled(ordinal, result)
 
     async def _next(self) -> tuple[int, Record] | None:
         while not self._queue:

@@ -14,9 +14,32 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from enum import StrEnum
 
 from aiolimiter import AsyncLimiter
+
+
+class Group(StrEnum):
+    """Calls that share a quota of the account (KMS documentation, "performance data")."""
+
+    CRYPT = "crypt"
+    """Encrypt and Decrypt. Whether they share one quota is unknown; that they do is assumed."""
+    REENCRYPT = "reencrypt"
+    DATA_KEY = "data_key"
+    """GenerateDataKey."""
+    SOURCE = "source"
+    """Encrypt and Decrypt of another account or region, where ciphertexts come from."""
+
+
+DEFAULT_PER_SECOND: Mapping[Group, int] = {
+    Group.CRYPT: 300,
+    Group.REENCRYPT: 100,
+    Group.DATA_KEY: 100,
+    Group.SOURCE: 300,
+}
+"""The quota of an account that has bought none, in calls per second."""
 
 WINDOW_S = 1.0
 
@@ -190,3 +213,40 @@ class Quota:
     def _hand_out(self) -> None:
         if self._drop_cancelled():
             self._waiting.popleft().set_result(None)
+
+
+class Quotas:
+    """The quotas of one run: one for each group that its operation calls in."""
+
+    def __init__(self, per_second: Mapping[Group, int | None]) -> None:
+        self._of = {group: Quota(number) for group, number in per_second.items()}
+
+    def __getitem__(self, group: Group) -> Quota:
+        return self._of[group]
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._of)
+
+    def change(self, per_second: Mapping[Group, int | None]) -> None:
+        """Keeps to other quotas from now on. See `Quota.change`."""
+        for group, number in per_second.items():
+            self._of[group].change(number)
+
+    async def aclose(self) -> None:
+        """Ends every task that gives permits."""
+        for quota in self._of.values():
+            await quota.aclose()
+
+
+def per_second(groups: Sequence[Group], rate: int | None) -> dict[Group, int | None]:
+    """The quotas of an operation whose first group is to keep to `rate` (None: no limit at all).
+
+    A group beside it keeps to what every account has, and to no more than `rate`, except the
+    other account's, which has the same rate.
+    """
+    main, *others = groups
+    quotas: dict[Group, int | None] = {main: rate}
+    for group in others:
+        least = rate if group is Group.SOURCE else DEFAULT_PER_SECOND[group]
+        quotas[group] = None if rate is None or least is None else min(least, rate)
+    return quotas

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -44,20 +44,33 @@ class ErrorClass(StrEnum):
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row of an inventory, ready to be sent.
 
-    `seq` is the 1-based ordinal of the row in its input. `key_id` is the row's own CMK, or
-    None for the key of the job. `encryption_context` is the exact string to send, or None.
+    `seq` is the 1-based ordinal of the row in its input. A row to encrypt has a `plaintext`;
+    one to decrypt or reencrypt a `ciphertext`, and a `data_key` if it is an envelope; one to
+    verify has both. `key_id` is the row's own CMK, or None for the key of the job.
+    `encryption_context` is the exact string to send, or None; `destination_context` the one to
+    reencrypt with, None for the same. `kept` are other columns of the row to carry through, as
+    text or as JSON values.
     """
 
     seq: int
     id: str
-    plaintext: bytes
+    plaintext: bytes = b""
     key_id: str | None = None
     encryption_context: str | None = None
+    ciphertext: str | None = None
+    data_key: str | None = None
+    destination_context: str | None = None
+    kept: dict[str, Any] | None = None
 
     @property
     def size_bytes(self) -> int:
         """About how much memory the record's own content takes, in bytes."""
-        return len(self.plaintext) + len(self.id) + len(self.encryption_context or "")
+        size = len(self.plaintext) + len(self.id) + len(self.encryption_context or "")
+        if self.ciphertext is not None:
+            size += len(self.ciphertext)
+        if self.kept:
+            size += sum(len(name) + len(value) for name, value in self.kept.items())
+        return size
 
     def __repr__(self) -> str:
         # A record in a traceback or a log must not show what it carries.
@@ -68,13 +81,22 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Result(
-    msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, rename={"error_class": "class"}
+    msgspec.Struct,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    rename={"error_class": "class"},
 ):
     """What became of one row. The fields are the columns of a result file, in this order.
 
     `attempts` counts the calls made for the row, 0 when it was never sent. `latency_ms` is
     the time the last attempt took, from sending to the parsed answer, without the waiting
     for quota and between attempts. A field that is None is left out of the file.
+
+    The fields after it belong to single operations. `source_key_id` and `reencrypted` are of
+    reencrypt; `mode` is `envelope` where the ciphertext was made with a data key, which is in
+    `data_key`, encrypted by KMS; `plaintext` is of decrypt, written as `encoding` says. `kept`
+    holds other columns of the input; a sink writes them as columns of their own.
     """
 
     seq: int
@@ -89,11 +111,29 @@ class Result(
     request_id: str | None = None
     attempts: int
     latency_ms: float | None = None
+    source_key_id: str | None = None
+    reencrypted: bool | None = None
+    mode: Literal["envelope"] | None = None
+    data_key: str | None = None
+    plaintext: str | None = None
+    encoding: Literal["utf8", "base64"] | None = None
+    kept: dict[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
         """Whether the row was done."""
         return self.status == "ok"
+
+    def __repr__(self) -> str:
+        # The result of a decryption in a traceback must not show it.
+        return f"Result(seq={self.seq}, id={self.id!r}, status={self.status!r}, code={self.code!r})"
+
+
+BASE_COLUMNS = (
+    *("seq", "id", "status", "key_id", "ciphertext", "encryption_context"),
+    *("class", "code", "message", "request_id", "attempts", "latency_ms"),
+)
+"""The columns of every result file. An operation adds its own after them."""
 
 
 class EarlierResult(Result):

@@ -8,7 +8,7 @@ from itertools import islice
 
 from batchkms.engine import Batch, Engine, EngineOptions
 from batchkms.operations.base import Operation
-from batchkms.quota import Quota
+from batchkms.quota import Quotas, per_second
 from batchkms.records import Record, Result
 from batchkms.retry import RetryPolicy
 
@@ -38,10 +38,10 @@ async def bulk(
     the Results of the records before. To leave the iteration early, close it
     (`contextlib.aclosing`): that ends the calls in flight.
     """
-    quota = Quota(rate)
+    quotas = Quotas(per_second(operation.groups, rate))
     engine = Engine(
         operation,
-        quota=quota,
+        quotas=quotas,
         retry=retry,
         options=EngineOptions(
             concurrency=concurrency, ordered=ordered, key_per_record=key_per_record
@@ -53,7 +53,7 @@ async def bulk(
                 for result in results:
                     yield result
     finally:
-        await quota.aclose()
+        await quotas.aclose()
 
 
 async def _batches(

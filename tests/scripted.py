@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
+from functools import partial
 from itertools import islice
 
 from batchkms.engine import Batch, Engine, EngineOptions
 from batchkms.errors import KmsError
-from batchkms.quota import Quota
+from batchkms.operations.base import Calls, Operation
+from batchkms.quota import Group, Quotas
 from batchkms.records import Record, Result
 from batchkms.retry import RetryPolicy
 from batchkms.tally import Tally
@@ -27,10 +29,11 @@ Script = Callable[[Record, int], str]
 """The outcome of a record's n-th call, counted from 0: OK, HANG or an error code."""
 
 
-class Scripted:
+class Scripted(Operation):
     """Answers by script. `calls` holds when each call began and for which `seq`."""
 
     name = "scripted"
+    groups = (Group.CRYPT,)
 
     def __init__(self, script: Script, *, took_s: Callable[[Record], float] | float = 0.01) -> None:
         self._script = script
@@ -43,7 +46,12 @@ class Scripted:
     def key_id(self, record: Record) -> str:
         return record.key_id or DEFAULT_KEY
 
+    async def do(self, record: Record, calls: Calls) -> Result:
+        call = partial(self.attempt, record)
+        return await calls.make(Group.CRYPT, call, key_id=self.key_id(record))
+
     async def attempt(self, record: Record) -> Result:
+        """One call."""
         number = self._made.get(record.seq, 0)
         self._made[record.seq] = number + 1
         self.calls.append((now_s(), record.seq))
@@ -135,7 +143,7 @@ def engine_for(
     """An engine whose jitter is known."""
     return Engine(
         operation,
-        quota=Quota(per_second),
+        quotas=Quotas({Group.CRYPT: per_second}),
         retry=retry,
         options=options,
         tally=tally,

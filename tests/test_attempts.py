@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from batchkms.attempts import Attempts
 from batchkms.errors import KmsError, RunStopped, ServiceError
-from batchkms.outage import OutageGate
-from batchkms.quota import Quota
+from batchkms.quota import Group, Quotas
 from batchkms.records import ErrorClass, Record, Result
 from batchkms.retry import RetryPolicy
 from batchkms.tally import Tally
@@ -20,7 +20,7 @@ from tests.virtual_time import run_virtual
 def attempts_for(
     operation: Scripted,
     *,
-    quota: Quota | None = None,
+    quotas: Quotas | None = None,
     retry: RetryPolicy | None = None,
     tally: Tally | None = None,
     key_per_record: bool = False,
@@ -28,8 +28,7 @@ def attempts_for(
 ) -> Attempts:
     return Attempts(
         operation,
-        quota=quota or Quota(None),
-        gate=OutageGate(budget_s=300),
+        quotas=quotas or Quotas({Group.CRYPT: None}),
         retry=retry or RetryPolicy(),
         tally=tally or Tally(),
         key_per_record=key_per_record,
@@ -51,11 +50,11 @@ def test_a_success_tells_attempts_and_the_latency_of_the_last_one() -> None:
 
 def test_waiting_for_the_quota_is_no_latency() -> None:
     async def main() -> None:
-        quota = Quota(1)
-        attempts = attempts_for(Scripted(by_row({}), took_s=0.1), quota=quota)
+        quotas = Quotas({Group.CRYPT: 1})
+        attempts = attempts_for(Scripted(by_row({}), took_s=0.1), quotas=quotas)
         results = await asyncio.gather(*(attempts.settle(record(seq)) for seq in (1, 2, 3)))
         assert [r.latency_ms for r in results] == pytest.approx([100] * 3, abs=0.01)
-        await quota.aclose()
+        await quotas.aclose()
 
     run_virtual(main())
 
@@ -115,26 +114,26 @@ def test_no_answer_before_the_deadline() -> None:
 
 def test_no_call_is_made_when_the_time_ran_out_while_waiting_for_the_quota() -> None:
     async def main() -> None:
-        quota, tally = Quota(1), Tally()
+        quotas, tally = Quotas({Group.CRYPT: 1}), Tally()
         # The next permit takes a second.
         retry = RetryPolicy(deadline_s=0.5)
         operation = Scripted(by_row({1: ["InternalError"]}))
-        attempts = attempts_for(operation, quota=quota, retry=retry, tally=tally)
+        attempts = attempts_for(operation, quotas=quotas, retry=retry, tally=tally)
         result = await attempts.settle(record(1))
         # The cause is what the service said, and not that our time was over.
         assert (result.code, result.attempts) == ("InternalError", 1)
         assert tally.calls == len(operation.calls) == 1
-        await quota.aclose()
+        await quotas.aclose()
 
     run_virtual(main())
 
 
 def test_a_row_that_is_tried_again_goes_before_those_that_have_not_begun() -> None:
     async def main() -> None:
-        quota, tally = Quota(1), Tally()
+        quotas, tally = Quotas({Group.CRYPT: 1}), Tally()
         retry = RetryPolicy(deadline_s=5.0)
         operation = Scripted(by_row({1: ["InternalError"]}))
-        attempts = attempts_for(operation, quota=quota, retry=retry, tally=tally)
+        attempts = attempts_for(operation, quotas=quotas, retry=retry, tally=tally)
         first = asyncio.create_task(attempts.settle(record(1)))
         await asyncio.sleep(0)
         crowd = [asyncio.create_task(attempts.settle(record(seq))) for seq in range(2, 12)]
@@ -142,21 +141,21 @@ def test_a_row_that_is_tried_again_goes_before_those_that_have_not_begun() -> No
         assert (result.ok, result.attempts) == (True, 2)
         assert all(r.ok for r in await asyncio.gather(*crowd))
         assert tally.calls == len(operation.calls) == 12
-        await quota.aclose()
+        await quotas.aclose()
 
     run_virtual(main())
 
 
 def test_a_throttled_answer_lowers_the_pace_and_is_counted() -> None:
     async def main() -> None:
-        quota, tally = Quota(300), Tally()
+        quotas, tally = Quotas({Group.CRYPT: 300}), Tally()
         operation = Scripted(by_row({1: ["RequestLimitExceeded.UinLimitExceeded"]}))
-        attempts = attempts_for(operation, quota=quota, tally=tally)
-        assert quota.pace() == 300
+        attempts = attempts_for(operation, quotas=quotas, tally=tally)
+        assert quotas[Group.CRYPT].pace() == 300
         assert (await attempts.settle(record(1))).ok
         assert tally.throttled == 1
-        assert (quota.pace() or 0) < 300
-        await quota.aclose()
+        assert (quotas[Group.CRYPT].pace() or 0) < 300
+        await quotas.aclose()
 
     run_virtual(main())
 
@@ -173,7 +172,8 @@ def test_what_the_service_echoes_is_scrubbed_in_results_and_in_what_stops_the_ru
     async def main() -> None:
         row = Record(seq=1, id="x", plaintext=b"hunter2-hunter2")
         try:
-            said = str(await attempts_for(Echoing(by_row({}))).settle(row))
+            result = await attempts_for(Echoing(by_row({}))).settle(row)
+            said = str(msgspec.structs.asdict(result))
         except RunStopped as error:
             said = f"{error!r} {error} {error.hint}"
         assert code in said

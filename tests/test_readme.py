@@ -11,7 +11,7 @@ import pytest
 
 from batchkms.emulator import Emulator
 from batchkms.options import COMMON, Option
-from batchkms.records import ErrorClass, Record, Result
+from batchkms.records import BASE_COLUMNS, ErrorClass, Record
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,7 +59,7 @@ def test_help_names_every_option() -> None:
 
 def test_columns_and_classes_are_told() -> None:
     columns = re.findall(r"`(\w+)`", README.partition("| column |")[2].partition("\n\n")[0])
-    assert [name for name in Result.__struct_encode_fields__ if name not in columns] == []
+    assert [name for name in BASE_COLUMNS if name not in columns] == []
     for error_class in ErrorClass:
         assert f"| `{error_class}` |" in README
 

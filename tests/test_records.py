@@ -7,16 +7,15 @@ import traceback
 import msgspec
 import pytest
 
-from batchkms.records import ErrorClass, Record, Result, rejected
+from batchkms.records import BASE_COLUMNS, ErrorClass, Record, Result, rejected
 
-COLUMNS = (
-    "seq id status key_id ciphertext encryption_context class code message request_id "
-    "attempts latency_ms"
-)
+OWN_COLUMNS = "source_key_id reencrypted mode data_key plaintext encoding"
+"""Those of single operations."""
 
 
 def test_the_columns_of_a_result_in_their_order() -> None:
-    assert Result.__struct_encode_fields__ == tuple(COLUMNS.split(" "))
+    columns = (*BASE_COLUMNS, *OWN_COLUMNS.split(), "kept")
+    assert Result.__struct_encode_fields__ == columns
 
 
 def test_empty_fields_are_left_out() -> None:
@@ -64,6 +63,11 @@ def test_a_record_never_shows_its_plaintext() -> None:
     shown += f"{row!r} {row} {[row]} {(1, row)}"
     assert "horse" not in shown
     assert "13 bytes" in shown
+
+
+def test_a_result_never_shows_its_plaintext() -> None:
+    row = Result(seq=1, id="a", status="ok", plaintext="correct horse", attempts=1)
+    assert "horse" not in f"{row!r} {row} {[row]}"
 
 
 def test_the_size_of_a_record() -> None:

@@ -22,7 +22,7 @@ from batchkms.engine import Batch, Engine
 from batchkms.errors import BatchKmsError, ConfigError, RunStopped
 from batchkms.job import JobSpec
 from batchkms.operations.base import Operation
-from batchkms.quota import Quota
+from batchkms.quota import Quotas, per_second
 from batchkms.reporting.summary import Exit, State, Summary
 from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
 from batchkms.runs.earlier import Identity
@@ -32,6 +32,7 @@ from batchkms.runs.output import open_output
 from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
 from batchkms.sinks import open_sink
+from batchkms.sinks.base import Sink
 from batchkms.sources import input_format, open_source
 from batchkms.sources.base import Source
 from batchkms.tally import Tally
@@ -99,7 +100,7 @@ async def _run(
         )
         source = _source(spec, stack)
         connection = await connect(spec, stack)
-        identity = _identity(spec, command, source, connection, sink.format)
+        identity = _identity(spec, command, source, connection, sink)
         try:
             begun = _begun(output, identity, spec.resume, retry, tally)
         except AlreadyFinished as finished:
@@ -107,11 +108,13 @@ async def _run(
         stack.callback(output.close)
         rows = InputRows(done=begun.done, expected=begun.expected)
         batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
-        quota = Quota(await calls_per_second(spec, connection))
-        stack.push_async_callback(quota.aclose)
+        doing = operation(connection, spec)
+        rate = await calls_per_second(spec, connection)
+        quotas = Quotas(per_second(doing.groups, rate))
+        stack.push_async_callback(quotas.aclose)
         engine = Engine(
-            operation(connection, spec),
-            quota=quota,
+            doing,
+            quotas=quotas,
             retry=spec.retry_policy(),
             options=spec.engine_options(),
             tally=tally,
@@ -127,7 +130,7 @@ async def _run(
             engine=engine,
             manifest=begun.manifest,
             progress=spec.progress,
-            reload=None if again is None else partial(_reload, again, spec, quota, engine, begun),
+            reload=None if again is None else partial(_reload, again, spec, quotas, engine, begun),
         )
         ending = await running.run(await stack.enter_async_context(aclosing(batches)))
     summary = Summary(
@@ -137,7 +140,7 @@ async def _run(
         wall_s=time.monotonic() - began_s,
         output=output.where(finished=ending.state is State.FINISHED),
         manifest=str(begun.manifest.path) if begun.manifest else None,
-        rate=quota.per_second,
+        rate=quotas[doing.groups[0]].per_second,
         key_id=connection.demo_key_id,
         error=ending.error,
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
@@ -185,7 +188,7 @@ def _begun(
 
 
 def _identity(
-    spec: JobSpec, command: str, source: Source, connection: Connection, output_format: str
+    spec: JobSpec, command: str, source: Source, connection: Connection, sink: Sink
 ) -> Identity:
     key_id = spec.key_id or connection.demo_key_id
     return Identity(
@@ -199,7 +202,8 @@ def _identity(
         ),
         output={
             "path": path_text(spec.output),
-            "format": output_format,
+            "format": sink.format,
+            "columns": list(sink.columns),
             "overwrite": spec.overwrite,
         },
     )
@@ -238,7 +242,7 @@ async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIte
         left = None if left is None else left - len(batch)
 
 
-def _reload(again: JobReader, spec: JobSpec, quota: Quota, engine: Engine, begun: Begun) -> None:
+def _reload(again: JobReader, spec: JobSpec, quotas: Quotas, engine: Engine, begun: Begun) -> None:
     """Takes rate, reserve and concurrency from the job file as it is now."""
     try:
         now = again()
@@ -247,7 +251,8 @@ def _reload(again: JobReader, spec: JobSpec, quota: Quota, engine: Engine, begun
     except BatchKmsError as error:
         log.warning("the job file is not taken: %s", error)
         return
-    quota.change(max(1, int(now.rate * (1 - now.reserve))))
+    rate = max(1, int(now.rate * (1 - now.reserve)))
+    quotas.change(per_second(tuple(quotas), rate))
     engine.set_concurrency(now.concurrency)
     written = now.settings()
     changed = {name: written[name] for name in ("rate", "reserve", "concurrency")}
@@ -255,7 +260,7 @@ def _reload(again: JobReader, spec: JobSpec, quota: Quota, engine: Engine, begun
         begun.manifest.change(changed)
     log.info(
         "the job file was read again: %s calls/s, concurrency %s",
-        f"{quota.per_second:,}",
+        f"{rate:,}",
         f"{now.concurrency:,}",
     )
 

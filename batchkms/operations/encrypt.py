@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from batchkms.kms.client import KmsClient
+from batchkms.operations.base import Calls, Operation
+from batchkms.quota import Group
 from batchkms.records import Record, Result
 
 
-class Encrypt:
+class Encrypt(Operation):
     """Encrypts each record under its own CMK, or under `key_id` where it names none."""
 
     name = "encrypt"
+    groups = (Group.CRYPT,)
 
     def __init__(self, kms: KmsClient, *, key_id: str | None = None) -> None:
         self._kms = kms
@@ -22,11 +27,16 @@ class Encrypt:
             raise ValueError(f"record {record.seq} names no CMK and there is no default one")
         return key_id
 
-    async def attempt(self, record: Record) -> Result:
+    async def do(self, record: Record, calls: Calls) -> Result:
         """One call of Encrypt. Raises KmsError."""
-        encrypted = await self._kms.encrypt(
-            self.key_id(record), record.plaintext, encryption_context=record.encryption_context
+        key_id = self.key_id(record)
+        encrypt = partial(
+            self._kms.encrypt,
+            key_id,
+            record.plaintext,
+            encryption_context=record.encryption_context,
         )
+        encrypted = await calls.make(Group.CRYPT, encrypt, key_id=key_id)
         return Result(
             seq=record.seq,
             id=record.id,
@@ -36,4 +46,5 @@ class Encrypt:
             encryption_context=record.encryption_context,
             request_id=encrypted.request_id,
             attempts=1,
+            kept=record.kept,
         )

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from batchkms.runs.fileoutput import sums_path
-from batchkms.runs.resultfile import BadResultFile, ResultRow, read_results
+from batchkms.runs.resultfile import BadResultFile, ResultRow, read_results, sink_of_output
 from batchkms.runs.rowset import RowSet
 from batchkms.runs.rowsums import RowSum, packed, read_sums
-from batchkms.sinks import sink_of
 
 NAMED = 100
 """So many differences of a kind are named; the others are counted."""
@@ -75,10 +74,10 @@ class OutputAudit:
             self.findings.add("sums", f"{sums_path(self._path)} is damaged; the output is not")
 
     def _result_rows(self) -> Iterator[ResultRow]:
-        format = self._manifest["output"]["format"]
-        self._digest.update(sink_of(format).header())
+        sink = sink_of_output(self._manifest["output"])
+        self._digest.update(sink.header())
         with self._path.open("rb") as file:
-            for row in read_results(file, format):
+            for row in read_results(file, sink):
                 self._digest.update(row.raw)
                 yield row
 

@@ -19,6 +19,7 @@ from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import Prefix
 from batchkms.runs.kept import keep_partial
 from batchkms.runs.manifest import Manifest, manifest_path
+from batchkms.runs.resultfile import sink_of_output
 from batchkms.runs.retrying import Retrying, Selection, manifest_to_retry
 from batchkms.runs.rowset import RowSet
 from batchkms.runs.stdout import StdoutOutput
@@ -173,7 +174,7 @@ def _go_on(
             hint="move one of them away",
         )
     try:
-        kept = keep_partial(output, identity.output["format"], tally)
+        kept = keep_partial(output, sink_of_output(identity.output), tally)
     except BaseException:
         output.close()
         raise

@@ -10,7 +10,7 @@ from batchkms.records import Result
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.resultfile import BadResultFile, read_results
 from batchkms.runs.rowset import RowSet
-from batchkms.sinks import sink_of
+from batchkms.sinks.base import Sink
 from batchkms.tally import Tally
 
 _LOT_ROWS = 1_000
@@ -30,7 +30,7 @@ class Kept:
     """How much was cut off at the end."""
 
 
-def keep_partial(output: FileOutput, format: str, tally: Tally) -> Kept:
+def keep_partial(output: FileOutput, sink: Sink, tally: Tally) -> Kept:
     """Opens the partial file of an earlier run and keeps every whole row in it.
 
     A torn row at the end is cut off; its record will be sent again. Raises ConfigError if
@@ -39,11 +39,11 @@ def keep_partial(output: FileOutput, format: str, tally: Tally) -> Kept:
     kept = Kept()
     with os.fdopen(output.reopen(), "rb") as file:
         whole_bytes = os.fstat(file.fileno()).st_size
-        header = sink_of(format).header()
+        header = sink.header()
         rows: list[bytes] = []
         seqs: list[int] = []
         try:
-            for row in read_results(file, format):
+            for row in read_results(file, sink):
                 if not kept.rows.add(row.result.seq):
                     raise _twice(output, row.result.seq, row.line)
                 count_kept(tally, row.result)

@@ -7,17 +7,18 @@ last whole row ends is known to the byte.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
 from batchkms.csvtext import GUARDED_COLUMNS, unguard
-from batchkms.records import Result
-from batchkms.sinks.csv import COLUMNS, CsvSink
+from batchkms.records import BASE_COLUMNS, Result
+from batchkms.sinks import sink_of
+from batchkms.sinks.base import Sink
 
-LONGEST_RESULT_BYTES = 1024 * 1024
-"""Far over any row that is ever written: 8 KiB of ciphertext and a message."""
+LONGEST_RESULT_BYTES = 8 * 1024 * 1024
+"""Over any row that is ever written: a decrypted MiB in which every byte is escaped."""
 
 
 class ResultRow(NamedTuple):
@@ -42,12 +43,38 @@ class BadResultFile(Exception):
         self.torn = torn
 
 
-def read_results(file: BinaryIO, format: str) -> Iterator[ResultRow]:
-    """Yields the rows of a result file from its beginning.
+def sink_of_output(output: Mapping[str, Any]) -> Sink:
+    """The format of the rows of an output, from what a manifest says of it."""
+    return sink_of(output["format"], output.get("columns", ()))
+
+
+def read_results(file: BinaryIO, sink: Sink) -> Iterator[ResultRow]:
+    """Yields the rows of a result file in this format from its beginning.
 
     Raises BadResultFile at the first row that is not whole or that no run has written.
     """
-    return (_csv_rows if format == "csv" else _jsonl_rows)(file)
+    return _csv_rows(file, sink) if sink.format == "csv" else _jsonl_rows(file)
+
+
+def sink_of_file(file: BinaryIO, format: str) -> Sink:
+    """The format of a result file with the columns that it has; the file is read from its start.
+
+    Raises BadResultFile where the columns are none of a result file.
+    """
+    if format != "csv":
+        return sink_of(format)
+    line = file.readline(LONGEST_RESULT_BYTES)
+    file.seek(0)
+    try:
+        (names,) = csv.reader([line.decode().removesuffix("\r\n")], strict=True)
+    except (csv.Error, UnicodeDecodeError, ValueError):
+        names = []
+    if tuple(names[: len(BASE_COLUMNS)]) != BASE_COLUMNS:
+        raise BadResultFile(_OTHER_COLUMNS, offset=0, line=1, torn=not line.endswith(b"\n"))
+    return sink_of(format, names[len(BASE_COLUMNS) :])
+
+
+_OTHER_COLUMNS = "it does not begin with the columns of results"
 
 
 def _jsonl_rows(file: BinaryIO) -> Iterator[ResultRow]:
@@ -65,13 +92,14 @@ def _jsonl_rows(file: BinaryIO) -> Iterator[ResultRow]:
         offset += len(raw)
 
 
-def _csv_rows(file: BinaryIO) -> Iterator[ResultRow]:
-    header = CsvSink().header()
+def _csv_rows(file: BinaryIO, sink: Sink) -> Iterator[ResultRow]:
+    header = sink.header()
     found = file.read(len(header))
     if found != header:
         torn = header.startswith(found)
-        reason = "the header is torn" if torn else "it does not begin with the columns of results"
+        reason = "the header is torn" if torn else _OTHER_COLUMNS
         raise BadResultFile(reason, offset=0, line=1, torn=torn)
+    columns = (*BASE_COLUMNS, *sink.columns)
     offset, lines, row_line = len(header), 1, 2
     held = bytearray()
     while raw := file.readline(LONGEST_RESULT_BYTES):
@@ -82,7 +110,7 @@ def _csv_rows(file: BinaryIO) -> Iterator[ResultRow]:
         if held.count(b'"') % 2 or not held.endswith(b"\r\n"):
             continue  # a line end inside a quoted cell
         row = bytes(held)
-        yield ResultRow(row, row_line, _csv_result(row, offset, row_line))
+        yield ResultRow(row, row_line, _csv_result(row, columns, offset, row_line))
         offset += len(row)
         row_line = lines + 1
         held.clear()
@@ -90,14 +118,14 @@ def _csv_rows(file: BinaryIO) -> Iterator[ResultRow]:
         raise _torn_or_long(bytes(held), offset, row_line)
 
 
-def _csv_result(row: bytes, offset: int, line: int) -> Result:
+def _csv_result(row: bytes, columns: tuple[str, ...], offset: int, line: int) -> Result:
     try:
         (cells,) = csv.reader([row.decode().removesuffix("\r\n")], strict=True)
-        if len(cells) != len(COLUMNS):
+        if len(cells) != len(columns):
             raise _damaged(offset, line)
         values = {
             name: unguard(cell) if name in GUARDED_COLUMNS else cell
-            for name, cell in zip(COLUMNS, cells, strict=True)
+            for name, cell in zip(columns, cells, strict=True)
             if cell
         }
         return msgspec.convert(values, Result, strict=False)

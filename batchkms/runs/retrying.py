@@ -15,10 +15,9 @@ from batchkms.records import Result
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.kept import count_kept, keep_partial
 from batchkms.runs.manifest import Manifest, manifest_path
-from batchkms.runs.resultfile import BadResultFile, ResultRow, read_results
+from batchkms.runs.resultfile import BadResultFile, ResultRow, read_results, sink_of_output
 from batchkms.runs.rowset import RowSet
 from batchkms.runs.rowsums import packed
-from batchkms.sinks import sink_of
 from batchkms.tally import Tally
 
 _LOT_ROWS = 1_000
@@ -75,7 +74,7 @@ class Retrying:
         self.selected = 0
         self.resumed = output.partial.exists()
         self._output = output
-        self._format: str = manifest.content["output"]["format"]
+        self._sink = sink_of_output(manifest.content["output"])
         # That of the output before the retry, or, if only the last note was lost, after it.
         self._digests = {manifest.sha256_to_retry, manifest.content["output"].get("sha256")}
         self._selection = selection
@@ -87,7 +86,7 @@ class Retrying:
         output.overwrite = True
         self._copied = RowSet()
         if self.resumed:
-            self._copied = keep_partial(output, self._format, tally).rows
+            self._copied = keep_partial(output, self._sink, tally).rows
         self._look(tally)
 
     def _look(self, tally: Tally) -> None:
@@ -107,7 +106,7 @@ class Retrying:
         """
         if not self.resumed:
             self._output.create()
-        if not self._output.size_bytes and (header := sink_of(self._format).header()):
+        if not self._output.size_bytes and (header := self._sink.header()):
             self._output.append(header, b"")
         rows: list[ResultRow] = []
         for row in self._rows(self._is_to_copy):
@@ -125,10 +124,10 @@ class Retrying:
         self._output.append(b"".join(raw), packed([row.result.seq for row in rows], raw))
 
     def _rows(self, wanted: Callable[[ResultRow], bool] | None = None) -> Iterator[ResultRow]:
-        digest = hashlib.sha256(sink_of(self._format).header())
+        digest = hashlib.sha256(self._sink.header())
         try:
             with self._output.path.open("rb") as file:
-                for row in read_results(file, self._format):
+                for row in read_results(file, self._sink):
                     digest.update(row.raw)
                     if wanted is None or wanted(row):
                         yield row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from batchkms.errors import ConfigError
@@ -13,8 +14,10 @@ _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 _SINKS: dict[str, type[JsonlSink] | type[CsvSink]] = {"jsonl": JsonlSink, "csv": CsvSink}
 
 
-def open_sink(path: str, *, format: str | None = None) -> Sink:
+def open_sink(path: str, *, format: str | None = None, columns: tuple[str, ...] = ()) -> Sink:
     """The format of a result file: the one named, else the one of its suffix; JSONL on stdout.
+
+    `columns` are those beyond the columns of every result file.
 
     Raises ConfigError for one that is not known. Results are not compressed while they are
     written: what is cut off in the middle of a compressed block could not be read again.
@@ -31,9 +34,9 @@ def open_sink(path: str, *, format: str | None = None) -> Sink:
             f"the suffix of {path} does not tell the format of the results",
             hint="name it .jsonl or .csv, or add --output-format",
         )
-    return _SINKS[name]()
+    return _SINKS[name](columns)
 
 
-def sink_of(format: str) -> Sink:
-    """The format of this name. Raises KeyError."""
-    return _SINKS[format]()
+def sink_of(format: str, columns: Sequence[str] = ()) -> Sink:
+    """The format of this name, with these columns beyond the common ones. Raises KeyError."""
+    return _SINKS[format](tuple(columns))

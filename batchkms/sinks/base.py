@@ -15,6 +15,10 @@ class Sink(Protocol):
     def format(self) -> str:
         """Its name, `jsonl` or `csv`."""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns beyond those of every result file: an operation's own, then kept ones."""
+
     def header(self) -> bytes:
         """What comes before the first row; may be empty."""
 

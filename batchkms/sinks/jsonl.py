@@ -14,8 +14,9 @@ class JsonlSink:
 
     format = "jsonl"
 
-    def __init__(self) -> None:
-        self._encoder = msgspec.json.Encoder()
+    def __init__(self, columns: tuple[str, ...] = ()) -> None:
+        self.columns = columns
+        self._encode = msgspec.json.Encoder().encode
 
     def header(self) -> bytes:
         """JSON Lines have none."""
@@ -23,5 +24,16 @@ class JsonlSink:
 
     def encode(self, results: Iterable[Result]) -> list[bytes]:
         """One row for each result, ended by a newline."""
-        encode = self._encoder.encode
-        return [encode(result) + b"\n" for result in results]
+        encode = self._encode
+        return [
+            encode(result) + b"\n" if result.kept is None else self._with_kept(result)
+            for result in results
+        ]
+
+    def _with_kept(self, result: Result) -> bytes:
+        kept, result.kept = result.kept, None
+        try:
+            row = self._encode(result)
+        finally:
+            result.kept = kept
+        return b"%b,%b\n" % (row[:-1], self._encode(kept)[1:]) if kept else row + b"\n"

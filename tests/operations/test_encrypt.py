@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import orjson
 import pytest
 
 from batchkms.errors import KmsError
-from batchkms.operations.base import Operation, failed
+from batchkms.operations.base import failed
 from batchkms.operations.encrypt import Encrypt
+from batchkms.quota import Group
 from batchkms.records import ErrorClass, Record, Result
 from tests.kms.test_client import BLOB, Replay, client_on, response
+
+T = TypeVar("T")
+
+
+class Once:
+    """Makes every call at once and never again. Implements `operations.base.Calls`."""
+
+    async def make(
+        self, group: Group, call: Callable[[], Awaitable[T]], *, key_id: str | None = None
+    ) -> T:
+        return await call()
+
+
+ONCE = Once()
 
 
 def record(*, key_id: str | None = None, context: str | None = None) -> Record:
@@ -27,10 +45,10 @@ async def test_a_records_own_key_beats_the_default(
     own: str | None, default: str | None, used: str
 ) -> None:
     transport = answer_for(used)
-    operation: Operation = Encrypt(client_on(transport), key_id=default)
+    operation = Encrypt(client_on(transport), key_id=default)
     row = record(key_id=own)
     assert operation.key_id(row) == used
-    result = await operation.attempt(row)
+    result = await operation.do(row, ONCE)
     assert result.key_id == used
     assert orjson.loads(transport.sent[0][1])["KeyId"] == used
 
@@ -43,7 +61,7 @@ def test_a_record_without_any_key_is_a_defect() -> None:
 @pytest.mark.parametrize("context", [None, '{"a": "b"}'])
 async def test_the_result_of_a_record(context: str | None) -> None:
     transport = answer_for("k")
-    result = await Encrypt(client_on(transport), key_id="k").attempt(record(context=context))
+    result = await Encrypt(client_on(transport), key_id="k").do(record(context=context), ONCE)
     assert result == Result(
         seq=7,
         id="a",
@@ -60,7 +78,7 @@ async def test_the_result_of_a_record(context: str | None) -> None:
 async def test_an_error_is_raised_and_no_result() -> None:
     transport = Replay(response(Error={"Code": "ResourceUnavailable.CmkDisabled"}))
     with pytest.raises(KmsError) as caught:
-        await Encrypt(client_on(transport), key_id="k").attempt(record())
+        await Encrypt(client_on(transport), key_id="k").do(record(), ONCE)
     assert caught.value.code == "ResourceUnavailable.CmkDisabled"
 
 

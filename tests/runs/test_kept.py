@@ -49,7 +49,7 @@ def _kept(folder: Path, format: str, content: bytes) -> tuple[FileOutput, Kept, 
     output = FileOutput(folder / f"out.{format}", overwrite=False, fsync_interval_s=1.0)
     output.partial.write_bytes(content)
     tally = Tally()
-    return output, keep_partial(output, format, tally), tally
+    return output, keep_partial(output, sink_of(format), tally), tally
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -118,7 +118,7 @@ def test_every_row_is_read_as_it_was_written(tmp_path: Path, format: str) -> Non
     rows = _rows(format, range(1, 50))
     path.write_bytes(b"".join([sink_of(format).header(), *rows]))
     with path.open("rb") as file:
-        read = list(read_results(file, format))
+        read = list(read_results(file, sink_of(format)))
     assert [row.raw for row in read] == rows
     assert [row.result for row in read] == [_result(seq) for seq in range(1, 50)]
 
@@ -127,5 +127,5 @@ def test_a_file_of_another_kind_is_no_result_file(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_bytes(b"id,plaintext\r\na,b\r\n")
     with path.open("rb") as file, pytest.raises(BadResultFile) as caught:
-        list(read_results(file, "csv"))
+        list(read_results(file, sink_of("csv")))
     assert not caught.value.torn

@@ -15,7 +15,7 @@ import pytest
 
 from batchkms import Credentials, KmsClient, StaticCredentials
 from batchkms.emulator import Emulator
-from batchkms.sinks.csv import COLUMNS
+from batchkms.records import BASE_COLUMNS
 from tests.scenarios.conftest import Program
 from tests.scenarios.ended import credentials, target
 
@@ -102,7 +102,7 @@ async def test_csv_in_and_out(batchkms: Program, kms: Emulator, packed: bool) ->
     )
     assert ended.code == 1
     written = (batchkms.folder / "out.csv").read_bytes().decode()
-    assert written.startswith(",".join(COLUMNS) + "\r\n")
+    assert written.startswith(",".join(BASE_COLUMNS) + "\r\n")
     results = {int(row["seq"]): row for row in csv.DictReader(io.StringIO(written, newline=""))}
     assert results[3]["id"] == "'=formula"
     for seq, row in enumerate(ROWS, start=1):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from batchkms.csvtext import GUARDED_COLUMNS, unguard
 from batchkms.errors import ConfigError
-from batchkms.records import ErrorClass, Result
+from batchkms.records import BASE_COLUMNS, ErrorClass, Result
 from batchkms.sinks import open_sink
-from batchkms.sinks.csv import COLUMNS, CsvSink
+from batchkms.sinks.csv import CsvSink
 from batchkms.sinks.jsonl import JsonlSink
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
@@ -54,22 +54,78 @@ def test_csv_gives_back_every_result(results: list[Result]) -> None:
     written = b"".join([sink.header(), *sink.encode(results)]).decode()
     assert written.endswith("\r\n")
     table = csv.reader(io.StringIO(written, newline=""), strict=True)
-    assert next(table) == list(COLUMNS)
+    assert next(table) == list(BASE_COLUMNS)
     read = []
     for cells in table:
         row = {
             name: unguard(cell) if name in GUARDED_COLUMNS else cell
-            for name, cell in zip(COLUMNS, cells, strict=True)
+            for name, cell in zip(BASE_COLUMNS, cells, strict=True)
             if cell
         }
         read.append(msgspec.convert(row, Result, strict=False))
     assert read == results
 
 
+OWN = ("source_key_id", "reencrypted", "mode", "data_key", "plaintext", "encoding")
+KEPT = ("owner", "=cmd", "a,b")
+
+OWN_RESULTS = st.builds(
+    Result,
+    seq=st.integers(1, 10**12),
+    id=_TEXT,
+    status=st.just("ok"),
+    attempts=st.integers(0, 9),
+    source_key_id=_ANY,
+    reencrypted=st.none() | st.booleans(),
+    mode=st.none() | st.just("envelope"),
+    data_key=_ANY,
+    plaintext=_ANY,
+    encoding=st.none() | st.sampled_from(["utf8", "base64"]),
+    kept=st.none() | st.dictionaries(st.sampled_from(KEPT), _TEXT, max_size=3),
+)
+
+
+@given(OWN_RESULTS)
+def test_the_columns_of_an_operation_and_kept_ones_come_after_the_others(result: Result) -> None:
+    sink = CsvSink((*OWN, *KEPT))
+    written = b"".join([sink.header(), *sink.encode([result])]).decode()
+    header, cells = csv.reader(io.StringIO(written, newline=""), strict=True)
+    assert header == [*BASE_COLUMNS, *OWN, *KEPT]
+    row = dict(zip(header, cells, strict=True))
+    assert {name: row[name] for name in KEPT if row[name]} == (result.kept or {})
+    read = msgspec.convert(
+        {
+            name: unguard(row[name]) if name in GUARDED_COLUMNS else row[name]
+            for name in (*BASE_COLUMNS, *OWN)
+            if row[name]
+        },
+        Result,
+        strict=False,
+    )
+    kept, result.kept = result.kept, None
+    assert read == result
+    result.kept = kept
+
+
+@given(OWN_RESULTS)
+def test_kept_values_stand_in_the_row_itself_in_jsonl(result: Result) -> None:
+    row = msgspec.json.decode(JsonlSink().encode([result])[0])
+    assert {name: row.pop(name) for name in KEPT if name in row} == (result.kept or {})
+    assert msgspec.convert(row, Result).seq == result.seq
+
+
+def test_kept_json_values_are_written_as_they_came() -> None:
+    kept = {"n": msgspec.Raw(b"1.10"), "o": msgspec.Raw(b'{"a": 1}'), "s": msgspec.Raw(b'"x\\n"')}
+    result = Result(seq=1, id="a", status="ok", attempts=1, kept=kept)
+    assert b'"n":1.10,"o":{"a": 1},"s":"x\\n"}' in JsonlSink().encode([result])[0]
+    cells = next(csv.reader(io.StringIO(CsvSink(("n", "o", "s")).encode([result])[0].decode())))
+    assert cells[-3:] == ["1.10", '{"a": 1}', "x\n"]
+
+
 @given(RESULTS)
 def test_no_guarded_cell_begins_as_a_formula(result: Result) -> None:
     table = csv.reader(io.StringIO(CsvSink().encode([result])[0].decode(), newline=""))
-    row = dict(zip(COLUMNS, next(table), strict=True))
+    row = dict(zip(BASE_COLUMNS, next(table), strict=True))
     for name in GUARDED_COLUMNS:
         assert not row[name].startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
 
@@ -86,7 +142,7 @@ def test_empty_fields_are_left_out_of_jsonl() -> None:
 
 
 def test_the_columns_are_the_contract() -> None:
-    assert list(COLUMNS) == [
+    assert list(BASE_COLUMNS) == [
         *("seq", "id", "status", "key_id", "ciphertext", "encryption_context"),
         *("class", "code", "message", "request_id", "attempts", "latency_ms"),
     ]
