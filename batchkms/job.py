@@ -10,33 +10,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from batchkms.engine import EngineOptions, MaxFailures
 from batchkms.errors import ConfigError
-from batchkms.kms.transport import is_loopback, parse_endpoint
-from batchkms.options import COMMON, BadValue, Option
+from batchkms.jobrules import check
+from batchkms.options import EVERY, OF_COMMAND, BadValue, Option
+from batchkms.records import MAX_ENVELOPE_BYTES, MAX_PLAINTEXT_BYTES
 from batchkms.retry import RetryPolicy
-from batchkms.sources.base import Encoding, Fields
+from batchkms.sources.base import DEFAULT_FIELDS, Encoding, Fields
 
-EMULATOR_REGION = "ap-guangzhou"
-"""The region that is called where any will do: on loopback, nothing depends on it."""
-
-
-DEFAULT_FIELDS = {
-    "id_field": "id",
-    "plaintext_field": "plaintext",
-    "context_field": "encryption_context",
-}
-"""Which fields are looked for where none is named."""
+READS_CIPHERTEXT = ("reencrypt", "decrypt")
+"""Commands whose rows hold a ciphertext."""
 
 _INPUT, _CONFIG = "BATCHKMS_INPUT", "BATCHKMS_CONFIG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """One batch job. The fields are the options of `options.COMMON`; times are in seconds."""
+    """One batch job. The fields are the options of `options.EVERY`; times are in seconds.
 
+    An option that its command does not have is at its default; `output` is empty where there
+    is none.
+    """
+
+    command: str
     input: str
     output: str
     overwrite: bool
@@ -74,10 +71,42 @@ class JobSpec:
     summary: Literal["text", "json"]
     log_level: str
     log_format: Literal["text", "json"]
+    dry_run: bool
+    input_profile: str | None
+    keep: tuple[str, ...] | None
+    in_place_column: bool
+    mode: Literal["direct", "envelope"]
+    oversize: Literal["fail", "envelope"]
+    data_key_rows: int
+    data_key_bytes: int
+    ciphertext_field: str | None
+    destination_context_field: str | None
+    source_region: str | None
+    source_endpoint: str | None
+    source_profile: str | None
+    allow_stdout: bool
+    against: str | None
+    all: bool
+    sample: int | None
+    seed: int | None
+
+    @property
+    def envelope(self) -> bool:
+        """Whether rows may be encrypted with data keys."""
+        return "envelope" in (self.mode, self.oversize)
+
+    @property
+    def has_source(self) -> bool:
+        """Whether ciphertexts come from another account, region or endpoint."""
+        return bool(self.source_region or self.source_endpoint or self.source_profile)
 
     def fields(self) -> Fields:
         """Where the rows hold what."""
-        named = (self.id_field, self.plaintext_field, self.key_field, self.context_field)
+        named = (
+            *(self.id_field, self.plaintext_field, self.key_field, self.context_field),
+            *(self.ciphertext_field, self.destination_context_field, *(self.keep or ())),
+        )
+        sealed = self.command in READS_CIPHERTEXT
         return Fields(
             id=self.id_field or DEFAULT_FIELDS["id_field"],
             plaintext=self.plaintext_field or DEFAULT_FIELDS["plaintext_field"],
@@ -85,6 +114,12 @@ class JobSpec:
             context=self.context_field or DEFAULT_FIELDS["context_field"],
             encoding=self.encoding,
             required=frozenset(name for name in named if name),
+            ciphertext=(self.ciphertext_field or DEFAULT_FIELDS["ciphertext_field"])
+            if sealed
+            else None,
+            destination_context=self.destination_context_field,
+            keep=self.keep or (),
+            max_plaintext_bytes=MAX_ENVELOPE_BYTES if self.envelope else MAX_PLAINTEXT_BYTES,
         )
 
     def engine_options(self) -> EngineOptions:
@@ -112,19 +147,16 @@ class JobSpec:
         Names of fields are those that were looked for, given or not; a proxy is without its
         password.
         """
-        left_out = {"input", "output", "overwrite", "resume", "progress", "summary"}
-        fields = self.fields()
+        left_out = {"input", "output", "overwrite", "resume", "progress", "summary", "dry_run"}
         in_force = {
-            "id_field": fields.id,
-            "plaintext_field": fields.plaintext,
-            "context_field": fields.context,
+            **{name: getattr(self, name) or default for name, default in DEFAULT_FIELDS.items()},
             "proxy": self.proxy and re.sub("//.*@", "//", self.proxy),
         }
-        values = {
-            option.field: option.write(in_force.get(option.field, getattr(self, option.field)))
-            for option in COMMON
-            if option.field not in left_out and getattr(self, option.field) is not None
-        } | {name: value for name, value in in_force.items() if value is not None}
+        values: dict[str, Any] = {}
+        for option in OF_COMMAND[self.command]:
+            value = in_force.get(option.field, getattr(self, option.field))
+            if option.field not in left_out and value is not None:
+                values[option.field] = option.write(value)
         return {name: _as_text(value) for name, value in values.items() if value is not None}
 
 
@@ -137,6 +169,7 @@ def _as_text(value: Any) -> Any:
 
 def job_from(
     *,
+    command: str,
     input_path: str | None,
     flags: Mapping[str, Any],
     environ: Mapping[str, str],
@@ -149,8 +182,9 @@ def job_from(
     field names to raw values, None where a flag was not given. Raises ConfigError, which names
     where a wrong value was written.
     """
-    options = {option.field: option for option in COMMON}
-    values: dict[str, Any] = {name: option.default for name, option in options.items()}
+    options = {option.field: option for option in OF_COMMAND[command]}
+    values: dict[str, Any] = {option.field: option.default for option in EVERY}
+    values |= {name: option.default for name, option in options.items()}
     for field, raw in (base or {}).items():
         if field in options:
             values[field] = _parsed(options[field], raw, f"the manifest's {field}")
@@ -164,13 +198,19 @@ def job_from(
             values[field] = _parsed(options[field], raw, f"--{options[field].name}")
     if input_path is not None:
         values["input"] = input_path
-    return _checked(values)
+    check(command, values)
+    return JobSpec(command=command, **{**values, "output": values["output"] or ""})
 
 
 def _from_file(config: str, options: Mapping[str, Option]) -> dict[str, Any]:
+    return dict(_file_values(config, read_job_file(config), options))
+
+
+def read_job_file(config: str) -> dict[str, Any]:
+    """The content of a job file. Raises ConfigError."""
     path = Path(config).expanduser()
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"the job file {config} cannot be read: {error.strerror}", hint="check --config"
@@ -180,7 +220,6 @@ def _from_file(config: str, options: Mapping[str, Option]) -> dict[str, Any]:
             f"{config} is no valid TOML: {error}",
             hint='write lines such as: rate = 300, key-id = "…"',
         ) from None
-    return dict(_file_values(config, document, options))
 
 
 def _file_values(
@@ -217,7 +256,7 @@ def _from_environment(
         raw = environ.get(option.variable)
         if raw:
             yield field, _parsed(option, raw, option.variable)
-    known = {option.variable for option in options.values()} | {_CONFIG, _INPUT}
+    known = {option.variable for option in EVERY} | {_CONFIG, _INPUT}
     for name in environ:
         if name.startswith("BATCHKMS_") and name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
@@ -233,70 +272,3 @@ def _parsed(option: Option, raw: Any, origin: str) -> Any:
     except BadValue as error:
         shown = "" if isinstance(raw, str) and len(raw) > 60 else f" (given: {raw!r})"
         raise ConfigError(f"{origin} {error}{shown}", hint="see --help") from None
-
-
-def _checked(values: dict[str, Any]) -> JobSpec:
-    """The whole, once every single value is right."""
-    if values["input"] is None:
-        raise ConfigError("no input was given", hint="name a file, or - for stdin")
-    if values["output"] is None:
-        raise ConfigError("no output was given", hint="add -o FILE, or -o - for stdout")
-    if values["output"] == "-" and values["summary"] == "json":
-        raise ConfigError(
-            "results and summary cannot both go to stdout",
-            hint="write the results to a file, or leave out --summary json",
-        )
-    if values["resume"] and values["overwrite"]:
-        raise ConfigError(
-            "--resume and --overwrite cannot go together",
-            hint="--resume goes on with what is there, --overwrite throws it away",
-        )
-    _check_fields(values)
-    if values["emulator"]:
-        _check_emulator(values)
-    else:
-        _check_service(values)
-    return JobSpec(**values)
-
-
-def _check_fields(values: dict[str, Any]) -> None:
-    """The plaintext must not be taken for anything that is written to the results."""
-    roles = ("plaintext", "id", "context", "key")
-    used = {role: values[f"{role}_field"] or DEFAULT_FIELDS.get(f"{role}_field") for role in roles}
-    for role in ("id", "context", "key"):
-        if used[role] == used["plaintext"]:
-            raise ConfigError(
-                f"the field {used[role]!r} is named for the plaintext and for the {role}",
-                hint=f"name different ones with --plaintext-field and --{role}-field",
-            )
-
-
-def _check_emulator(values: dict[str, Any]) -> None:
-    for field in ("endpoint", "profile", "credentials", "proxy", "ca_file"):
-        if values[field] is not None:
-            raise ConfigError(
-                f"--emulator and --{field.replace('_', '-')} cannot go together",
-                hint="--emulator starts a KMS of its own, with its own credentials; "
-                "--no-emulator takes back what a job file or the environment says",
-            )
-    values["region"] = values["region"] or EMULATOR_REGION
-
-
-def _check_service(values: dict[str, Any]) -> None:
-    if values["data_dir"] is not None:
-        raise ConfigError("--data-dir goes with --emulator", hint="leave one out, or add the other")
-    if values["key_id"] is None and values["key_field"] is None:
-        raise ConfigError(
-            "no CMK was given",
-            hint="add --key-id ID, or --key-field NAME if the rows name their own; to try "
-            "without an account, add --emulator",
-        )
-    if values["region"] is None and values["endpoint"] is not None:
-        host = urlsplit(parse_endpoint(values["endpoint"]).url).hostname
-        if host is not None and is_loopback(host):
-            values["region"] = EMULATOR_REGION
-    if values["region"] is None:
-        raise ConfigError(
-            "no region was given",
-            hint="add --region, such as ap-guangzhou, or set TENCENTCLOUD_REGION",
-        )

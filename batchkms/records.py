@@ -10,6 +10,9 @@ import msgspec
 MAX_PLAINTEXT_BYTES = 4_096
 """The longest plaintext that Encrypt takes, before base64 (KMS documentation: "4K")."""
 
+MAX_ENVELOPE_BYTES = 1024 * 1024
+"""The longest plaintext that is encrypted with a data key: rows are held in memory."""
+
 MAX_CONTEXT_CHARACTERS = 1_024
 """The longest EncryptionContext string that KMS takes, in characters."""
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from batchkms.engine import EngineOptions, MaxFailures
 from batchkms.errors import ConfigError
-from batchkms.job import EMULATOR_REGION, JobSpec, job_from
-from batchkms.options import (
-    COMMON,
-    Option,
+from batchkms.job import JobSpec, job_from
+from batchkms.jobrules import EMULATOR_REGION
+from batchkms.options import COMMON, Option
+from batchkms.options.values import (
     duration,
     max_failures,
     percentage,
@@ -29,7 +29,11 @@ FLAGS = {"output": "out.jsonl", "key_id": "k", "region": "ap-beijing"}
 
 def job(config: str | None = None, environ: dict[str, str] | None = None, **flags: Any) -> JobSpec:
     return job_from(
-        input_path="in.jsonl", flags={**FLAGS, **flags}, environ=environ or {}, config=config
+        command="encrypt",
+        input_path="in.jsonl",
+        flags={**FLAGS, **flags},
+        environ=environ or {},
+        config=config,
     )
 
 
@@ -98,7 +102,7 @@ def test_every_option_may_be_written_in_all_three_places(tmp_path: Path, option:
     def value(**sources: Any) -> Any:
         rest = {name: flag for name, flag in flags.items() if name != option.field}
         arguments: dict[str, Any] = {"flags": rest, "environ": {}, "config": None, **sources}
-        return getattr(job_from(input_path="in", **arguments), option.field)
+        return getattr(job_from(command="encrypt", input_path="in", **arguments), option.field)
 
     flag = {name: given if name == option.field else flags[name] for name in [*flags, option.field]}
     assert value(flags=flag) == expected
@@ -116,7 +120,7 @@ def test_a_false_switch_of_a_flag_beats_a_true_one_of_the_file(tmp_path: Path) -
 def test_the_input_of_a_file_gives_way_to_that_of_the_command_line(tmp_path: Path) -> None:
     config = write(tmp_path, 'input = "from-file.csv"\n')
     assert job(config).input == "in.jsonl"
-    spec = job_from(input_path=None, flags=FLAGS, environ={}, config=config)
+    spec = job_from(command="encrypt", input_path=None, flags=FLAGS, environ={}, config=config)
     assert spec.input == "from-file.csv"
 
 
@@ -206,7 +210,7 @@ def test_combinations_that_make_no_sense(flags: dict[str, Any], said: str) -> No
 
 def test_no_input() -> None:
     with pytest.raises(ConfigError, match="no input was given"):
-        job_from(input_path=None, flags=FLAGS, environ={}, config=None)
+        job_from(command="encrypt", input_path=None, flags=FLAGS, environ={}, config=None)
 
 
 # -- What follows from the options -----------------------------------------------------------

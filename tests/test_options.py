@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 
 from batchkms.engine import MaxFailures
 from batchkms.job import JobSpec
-from batchkms.options import (
-    COMMON,
+from batchkms.options import EVERY, OF_COMMAND, BadValue
+from batchkms.options.values import (
     MAX_RATE,
-    BadValue,
     duration,
     max_failures,
+    names,
     percentage,
     rate,
+    size,
     switch,
     whole,
 )
 
-BY_NAME = {option.name: option for option in COMMON}
+BY_NAME = {option.name: option for option in EVERY}
 
 GOOD: list[tuple[str, Any, Any]] = [
     ("output", "-", "-"),
@@ -67,6 +68,26 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("summary", "json", "json"),
     ("log-level", "debug", "debug"),
     ("log-format", "json", "json"),
+    ("dry-run", True, True),
+    ("input-profile", "dotenv", "dotenv"),
+    ("keep", "owner, team", ("owner", "team")),
+    ("keep", ["owner"], ("owner",)),
+    ("in-place-column", "yes", True),
+    ("mode", "envelope", "envelope"),
+    ("oversize", "fail", "fail"),
+    ("data-key-rows", "500", 500),
+    ("data-key-bytes", "64MiB", 64 * 1024**2),
+    ("data-key-bytes", 1000, 1000),
+    ("ciphertext-field", "blob", "blob"),
+    ("destination-context-field", "to", "to"),
+    ("source-region", "ap-beijing", "ap-beijing"),
+    ("source-endpoint", "http://127.0.0.1:1", "http://127.0.0.1:1"),
+    ("source-profile", "old", "old"),
+    ("allow-stdout", True, True),
+    ("against", "inventory.csv", "inventory.csv"),
+    ("all", True, True),
+    ("sample", "100", 100),
+    ("seed", "7", 7),
 ]
 
 BAD: dict[str, list[Any]] = {
@@ -106,9 +127,12 @@ BAD: dict[str, list[Any]] = {
         "nan",
     ],
     "rate": ["0", "-5", "1.5", "fast", "", True, None, 0, "AUTO", "1/s", str(MAX_RATE + 1)],
+    "size": ["0", "-1", "1.5MiB", "1 MiB", "MiB", "1KB", "", True, None, 1.5],
+    "names": ["", "a,,b", "a,a", ",", None, 5, True, [], ["a", 1]],
     "reserve": ["100%", "-1%", "", "%", "x", True, None, "1e1", "30%%"],
     "max-failures": ["-1", "101%", "", "%", "x", None, True, 1.5, "5 %"],
 }
+BAD["seed"] = [raw for raw in BAD["number"] if raw != "0"]
 KINDS = {"rate": "rate", "reserve": "reserve", "max-failures": "max-failures"}
 
 
@@ -120,8 +144,12 @@ def kind_of(name: str) -> str:
         return "switch"
     if option.metavar == "TIME":
         return "duration"
+    if option.name == "seed":
+        return "seed"
     if option.metavar == "N":
         return "number"
+    if option.metavar in ("SIZE", "FIELD,…"):
+        return "size" if option.metavar == "SIZE" else "names"
     closed = "|" in option.metavar or name == "log-level"
     return "format" if closed else "text"
 
@@ -146,7 +174,7 @@ def test_bad_values(name: str, raw: Any) -> None:
     assert re.match(r"takes|is either", str(caught.value)), "it says what to write"
 
 
-@pytest.mark.parametrize("option", COMMON, ids=lambda option: option.name)
+@pytest.mark.parametrize("option", EVERY, ids=lambda option: option.name)
 def test_the_default_is_a_value_that_could_be_given(option: Any) -> None:
     if option.default is None or option.default == MaxFailures():
         return
@@ -185,7 +213,7 @@ def test_a_share_of_one_is_no_percentage(raw: Any) -> None:
 
 @given(st.text(max_size=40) | st.integers() | st.floats() | st.none() | st.lists(st.integers()))
 def test_no_value_ends_in_anything_but_bad_value(raw: Any) -> None:
-    for option in COMMON:
+    for option in EVERY:
         try:
             option.parse(raw)
         except BadValue as error:
@@ -213,7 +241,7 @@ def test_words_for_on(word: str) -> None:
 
 
 def test_no_option_is_a_secret() -> None:
-    for option in COMMON:
+    for option in EVERY:
         assert not re.search("secret|token|password|access", option.name)
     names = {field.name for field in dataclasses.fields(JobSpec)}
     assert not names & {"secret_id", "secret_key", "token"}
@@ -221,12 +249,39 @@ def test_no_option_is_a_secret() -> None:
 
 def test_the_job_has_one_field_for_every_option() -> None:
     fields = {field.name for field in dataclasses.fields(JobSpec)}
-    assert fields - {"input"} == {option.field for option in COMMON}
+    assert fields - {"command", "input"} == {option.field for option in EVERY}
+
+
+def test_every_command_has_each_option_once() -> None:
+    for options in OF_COMMAND.values():
+        assert len({option.name for option in options}) == len(options)
+
+
+def test_a_rate_is_that_of_the_quota_by_default() -> None:
+    rates = {
+        command: option.default
+        for command, options in OF_COMMAND.items()
+        for option in options
+        if option.name == "rate"
+    }
+    assert rates["encrypt"] == rates["decrypt"] == rates["verify"] == 300
+    assert rates["reencrypt"] == 100
+
+
+@given(st.integers(1, 10**9), st.sampled_from(["KiB", "MiB", "GiB"]))
+def test_sizes(number: int, unit: str) -> None:
+    assert size(f"{number}{unit}") == number * 1024 ** (1 + ["KiB", "MiB", "GiB"].index(unit))
+    assert size(str(number)) == size(number) == number
+
+
+@given(st.lists(st.from_regex("[a-z]{1,5}", fullmatch=True), min_size=1, unique=True))
+def test_lists_of_names(given: list[str]) -> None:
+    assert names(",".join(given)) == names(given) == tuple(given)
 
 
 def test_names_and_variables() -> None:
-    assert len(BY_NAME) == len(COMMON)
+    assert len(BY_NAME) == len(EVERY)
     option = BY_NAME["max-failures"]
     assert (option.field, option.variable) == ("max_failures", "BATCHKMS_MAX_FAILURES")
-    assert all(re.fullmatch("[a-z]+(-[a-z]+)*", option.name) for option in COMMON)
-    assert all(option.help.endswith(".") for option in COMMON)
+    assert all(re.fullmatch("[a-z]+(-[a-z]+)*", option.name) for option in EVERY)
+    assert all(option.help.endswith(".") for option in EVERY)

@@ -11,7 +11,7 @@ import click
 
 from batchkms.cli.batch import run_job
 from batchkms.cli.connect import Connection
-from batchkms.cli.main import common_options
+from batchkms.cli.main import command_options
 from batchkms.job import JobSpec, job_from
 from batchkms.operations.base import Operation
 from batchkms.operations.encrypt import Encrypt
@@ -20,7 +20,7 @@ from batchkms.operations.encrypt import Encrypt
 @click.command(short_help="Encrypt the rows of an inventory.")
 @click.argument("input", required=False, metavar="INPUT")
 @click.option("--config", metavar="FILE", help="Job file (TOML) with any of these options.")
-@common_options
+@command_options("encrypt")
 def encrypt(input: str | None, config: str | None, **flags: Any) -> None:
     """Encrypts each row of INPUT (JSONL or CSV, also .gz; - for stdin) under a CMK.
 
@@ -32,7 +32,14 @@ def encrypt(input: str | None, config: str | None, **flags: Any) -> None:
     are never a flag: they come from --profile or --credentials, else TENCENTCLOUD_SECRET_ID and
     TENCENTCLOUD_SECRET_KEY (and a token), ~/.tencentcloud/credentials, ~/.tccli, or the CVM role.
     """
-    read = partial(job_from, input_path=input, flags=flags, environ=os.environ, config=config)
+    read = partial(
+        job_from,
+        command="encrypt",
+        input_path=input,
+        flags=flags,
+        environ=os.environ,
+        config=config,
+    )
     sys.exit(
         run_job(
             read(), command="encrypt", operation=encrypt_operation, again=read if config else None

@@ -7,12 +7,15 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchkms._version import __version__
 from batchkms.cli import streams
+
+if TYPE_CHECKING:
+    from batchkms.options import Option
 
 EXIT_USAGE = 2
 EXIT_STOPPED = 3
@@ -123,20 +126,30 @@ def _forbid_core_dumps() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def common_options(command: Any) -> Any:
-    """Adds every option of `options.COMMON` to a click command; values arrive raw."""
-    return some_options()(command)
+def command_options(name: str) -> Callable[[Any], Any]:
+    """Adds the options of a command to a click command; values arrive raw."""
+
+    def add(command: Any) -> Any:
+        from batchkms.options import OF_COMMAND
+
+        return _with_options(command, OF_COMMAND[name])
+
+    return add
 
 
-def some_options(*, without: Sequence[str] = ()) -> Callable[[Any], Any]:
-    """Adds the options of `options.COMMON` but for some; values arrive raw."""
-    return lambda command: _with_options(command, without)
+def common_options(*, without: Sequence[str]) -> Callable[[Any], Any]:
+    """Adds the options that commands share but for some; values arrive raw."""
+
+    def add(command: Any) -> Any:
+        from batchkms.options import COMMON
+
+        return _with_options(command, [each for each in COMMON if each.name not in without])
+
+    return add
 
 
-def _with_options(command: Any, without: Sequence[str]) -> Any:
-    from batchkms.options import COMMON
-
-    for option in reversed([option for option in COMMON if option.name not in without]):
+def _with_options(command: Any, options: Sequence[Option]) -> Any:
+    for option in reversed(options):
         default = option.shown_default
         if default is None and option.default is not None and not option.switch:
             default = str(option.default)

@@ -11,12 +11,13 @@ import click
 
 from batchkms.cli.batch import run_job
 from batchkms.cli.encrypt import encrypt_operation
-from batchkms.cli.main import some_options
+from batchkms.cli.main import common_options
 from batchkms.errors import ConfigError
-from batchkms.job import DEFAULT_FIELDS, JobSpec, job_from
+from batchkms.job import JobSpec, job_from
 from batchkms.records import ErrorClass
 from batchkms.runs.manifest import Manifest
 from batchkms.runs.retrying import Selection, manifest_to_retry
+from batchkms.sources.base import DEFAULT_FIELDS
 
 _OF_THE_RUN = (
     *("output", "overwrite", "format", "output-format", "id-field", "plaintext-field"),
@@ -36,7 +37,7 @@ _OPERATIONS = {"encrypt": encrypt_operation}
     help="Rows of these classes.  [default: every row whose failure is retryable]",
 )
 @click.option("--input", metavar="INPUT", help="Where the input is now.  [default: where it was]")
-@some_options(without=_OF_THE_RUN)
+@common_options(without=_OF_THE_RUN)
 def retry(output: str, classes: str | None, input: str | None, **flags: Any) -> None:
     """Does the failed rows of OUT again, with the input and the settings of its run.
 
@@ -69,7 +70,14 @@ def _job(output: str, input: str | None, manifest: Manifest, flags: dict[str, An
         if settings.get(name) == default:
             del settings[name]
     given = {**flags, "output": output}
-    return job_from(input_path=path, flags=given, environ=os.environ, config=None, base=settings)
+    return job_from(
+        command=content["command"],
+        input_path=path,
+        flags=given,
+        environ=os.environ,
+        config=None,
+        base=settings,
+    )
 
 
 def _classes(text: str | None) -> frozenset[str] | None:

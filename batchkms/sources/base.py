@@ -6,18 +6,28 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from batchkms.records import Record, Result
+from batchkms.records import MAX_PLAINTEXT_BYTES, Record, Result
 
 Encoding = Literal["utf8", "base64", "hex"]
 """How the plaintext is written in the input."""
+
+
+DEFAULT_FIELDS = {
+    "id_field": "id",
+    "plaintext_field": "plaintext",
+    "context_field": "encryption_context",
+    "ciphertext_field": "ciphertext",
+}
+"""Which fields are looked for where none is named, by the field of the option that names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fields:
     """Which column or JSON member holds what, and how the plaintext is written.
 
-    `required` holds the names that the user gave by option: in a format with a header, each
-    of them must be there.
+    With `ciphertext` the rows hold ciphertexts, and no plaintext is looked for. `keep` are other
+    columns to carry through. `required` holds the names that the user gave by option: in a
+    format with a header, each of them must be there.
     """
 
     id: str = "id"
@@ -26,6 +36,10 @@ class Fields:
     context: str = "encryption_context"
     encoding: Encoding = "utf8"
     required: frozenset[str] = frozenset()
+    ciphertext: str | None = None
+    destination_context: str | None = None
+    keep: tuple[str, ...] = ()
+    max_plaintext_bytes: int = MAX_PLAINTEXT_BYTES
 
 
 class Source(Protocol):

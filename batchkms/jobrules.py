@@ -1,0 +1,162 @@
+"""What must hold of a job as a whole, once every single value is right."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from batchkms.errors import ConfigError
+from batchkms.kms.transport import is_loopback, parse_endpoint
+from batchkms.records import Result
+from batchkms.sources.base import DEFAULT_FIELDS
+
+EMULATOR_REGION = "ap-guangzhou"
+"""The region that is called where any will do: on loopback, nothing depends on it."""
+
+Values = dict[str, Any]
+
+
+def check(command: str, values: Values) -> None:
+    """Raises ConfigError for a combination that makes no sense; fills in a region that follows."""
+    if values["input"] is None:
+        raise ConfigError("no input was given", hint="name a file, or - for stdin")
+    if command in ("encrypt", "reencrypt", "decrypt"):
+        _check_output(command, values)
+    _check_fields(command, values)
+    if command == "verify":
+        _check_verify(values)
+    if values["emulator"]:
+        _check_emulator(values)
+    else:
+        _check_service(command, values)
+    if command == "reencrypt":
+        _check_source(values)
+
+
+def _check_output(command: str, values: Values) -> None:
+    if values["output"] is None and values["dry_run"]:
+        return
+    if values["output"] is None:
+        raise ConfigError("no output was given", hint="add -o FILE, or -o - for stdout")
+    if values["output"] == "-" and values["summary"] == "json":
+        raise ConfigError(
+            "results and summary cannot both go to stdout",
+            hint="write the results to a file, or leave out --summary json",
+        )
+    if values["resume"] and values["overwrite"]:
+        raise ConfigError(
+            "--resume and --overwrite cannot go together",
+            hint="--resume goes on with what is there, --overwrite throws it away",
+        )
+    if command == "decrypt" and values["output"] == "-" and not values["allow_stdout"]:
+        raise ConfigError(
+            "plaintexts are not written to stdout",
+            hint="write to a file with -o FILE, or add --allow-stdout",
+        )
+    if values["in_place_column"] and "-" in (values["output"], values["input"]):
+        raise ConfigError(
+            "--in-place-column reads the input twice and writes a file beside the results",
+            hint="name files for the input and for -o",
+        )
+    if values["in_place_column"] and values["input_profile"]:
+        raise ConfigError(
+            "--in-place-column and --input-profile cannot go together",
+            hint="an export has no column for a ciphertext: leave one of them out",
+        )
+
+
+def _check_fields(command: str, values: Values) -> None:
+    """The plaintext must not be taken for anything that is written to the results."""
+    if command in ("reencrypt", "decrypt"):
+        content, others = "ciphertext", ["id", "context", "destination_context"]
+        others += ["key"] if command == "reencrypt" else []
+    else:
+        content, others = "plaintext", ["id", "context", "key"]
+    used = {
+        role: values[f"{role}_field"] or DEFAULT_FIELDS.get(f"{role}_field")
+        for role in (content, *others)
+    }
+    for role in others:
+        if used[role] == used[content]:
+            option = f"{role}-field".replace("_", "-")
+            raise ConfigError(
+                f"the field {used[role]!r} is named for the {content} and for the "
+                f"{role.replace('_', ' ')}",
+                hint=f"name different ones with --{content}-field and --{option}",
+            )
+    _check_kept(values)
+
+
+def _check_kept(values: Values) -> None:
+    columns = {*Result.__struct_encode_fields__}
+    never = values["plaintext_field"] or DEFAULT_FIELDS["plaintext_field"]
+    for kept in values["keep"] or ():
+        if kept == never:
+            raise ConfigError(
+                f"--keep: the column {kept!r} holds the plaintext", hint="leave it out of --keep"
+            )
+        if kept in columns:
+            raise ConfigError(
+                f"--keep: results have a column {kept!r} of their own",
+                hint="leave it out of --keep, or rename it in the input",
+            )
+        if not kept.isprintable():
+            raise ConfigError(
+                f"--keep: the name {kept!r} has a control character",
+                hint="rename the column in the input",
+            )
+
+
+def _check_verify(values: Values) -> None:
+    if values["against"] is None:
+        raise ConfigError(
+            "verify needs the inventory that was encrypted", hint="add --against INPUT"
+        )
+    if values["all"] and values["sample"] is not None:
+        raise ConfigError("--all and --sample cannot go together", hint="leave one of them out")
+    if values["input"] == "-":
+        raise ConfigError(
+            "verify reads the results twice, and cannot from stdin", hint="name a file"
+        )
+
+
+def _check_emulator(values: Values) -> None:
+    fields = ("endpoint", "profile", "credentials", "proxy", "ca_file")
+    for field in (*fields, "source_region", "source_endpoint", "source_profile"):
+        if values[field] is not None:
+            raise ConfigError(
+                f"--emulator and --{field.replace('_', '-')} cannot go together",
+                hint="--emulator starts a KMS of its own, with its own credentials; "
+                "--no-emulator takes back what a job file or the environment says",
+            )
+    values["region"] = values["region"] or EMULATOR_REGION
+
+
+def _check_service(command: str, values: Values) -> None:
+    if values["data_dir"] is not None:
+        raise ConfigError("--data-dir goes with --emulator", hint="leave one out, or add the other")
+    if command in ("encrypt", "check") and values["key_id"] is None and values["key_field"] is None:
+        raise ConfigError(
+            "no CMK was given",
+            hint="add --key-id ID, or --key-field NAME if the rows name their own; to try "
+            "without an account, add --emulator",
+        )
+    if values["region"] is None and values["endpoint"] is not None:
+        host = urlsplit(parse_endpoint(values["endpoint"]).url).hostname
+        if host is not None and is_loopback(host):
+            values["region"] = EMULATOR_REGION
+    if values["region"] is None:
+        raise ConfigError(
+            "no region was given",
+            hint="add --region, such as ap-guangzhou, or set TENCENTCLOUD_REGION",
+        )
+
+
+def _check_source(values: Values) -> None:
+    """From another account or region no call of ReEncrypt leads here: rows are decrypted there."""
+    source = [name for name in ("region", "endpoint", "profile") if values[f"source_{name}"]]
+    if source and values["key_id"] is None and values["key_field"] is None:
+        raise ConfigError(
+            f"--source-{source[0]} decrypts there and encrypts here, and no CMK was given for that",
+            hint="add --key-id ID, or --key-field NAME if the rows name their own",
+        )

@@ -1,0 +1,71 @@
+"""Which command takes which options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from batchkms.options.common import COMMON
+from batchkms.options.option import Option
+from batchkms.options.own import (
+    ALLOW_STDOUT,
+    CIPHERTEXT_FIELD,
+    DRY_RUN,
+    ENVELOPE,
+    IN_PLACE_COLUMN,
+    INPUT_PROFILE,
+    KEEP,
+    REENCRYPT,
+    VERIFY,
+)
+from batchkms.quota import DEFAULT_PER_SECOND, Group
+
+_RUNNING = (
+    *("overwrite", "resume", "output-format", "ordered", "queue-size", "max-failures"),
+    *("fsync-interval",),
+)
+"""Options of a run that writes results."""
+
+_PLAINTEXT = ("plaintext-field", "encoding")
+
+
+def _common(*, without: Iterable[str] = ()) -> tuple[Option, ...]:
+    return tuple(option for option in COMMON if option.name not in set(without))
+
+
+def _paced(options: tuple[Option, ...], group: Group) -> tuple[Option, ...]:
+    """The options, with the rate that the group's quota allows by default."""
+    default = DEFAULT_PER_SECOND[group]
+    return tuple(
+        replace(option, default=default) if option.name == "rate" else option for option in options
+    )
+
+
+OF_COMMAND: dict[str, tuple[Option, ...]] = {
+    "encrypt": (*_common(), DRY_RUN, INPUT_PROFILE, KEEP, IN_PLACE_COLUMN, *ENVELOPE),
+    "reencrypt": (
+        *_paced(_common(without=_PLAINTEXT), Group.REENCRYPT),
+        DRY_RUN,
+        KEEP,
+        CIPHERTEXT_FIELD,
+        *REENCRYPT,
+    ),
+    "decrypt": (
+        *_common(without=(*_PLAINTEXT, "key-id", "key-field")),
+        DRY_RUN,
+        KEEP,
+        CIPHERTEXT_FIELD,
+        ALLOW_STDOUT,
+    ),
+    "check": (*_common(without=_RUNNING), INPUT_PROFILE, *ENVELOPE),
+    "verify": (
+        *_common(without=(*_RUNNING, "output", "key-id", "key-field", "limit")),
+        INPUT_PROFILE,
+        *VERIFY,
+    ),
+}
+
+_BY_NAME = {option.name: option for options in OF_COMMAND.values() for option in options}
+
+EVERY: tuple[Option, ...] = tuple(_BY_NAME.values())
+"""Each option once."""
