@@ -101,11 +101,11 @@ async def _run(
         source = _source(spec, stack)
         connection = await connect(spec, stack)
         identity = _identity(spec, command, source, connection, sink)
+        stack.callback(output.release)
         try:
             begun = _begun(output, identity, spec.resume, retry, tally)
         except AlreadyFinished as finished:
             return _told_finished(finished, spec)
-        stack.callback(output.close)
         rows = InputRows(done=begun.done, expected=begun.expected)
         batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
         doing = operation(connection, spec)

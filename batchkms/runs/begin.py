@@ -73,6 +73,7 @@ class Begun:
         if self.retrying is not None and self.selection is not None:
             classes = self.selection.classes
             self.manifest.retry(
+                sha256=self.retrying.sha256,
                 classes=sorted(classes) if classes is not None else None,
                 kept_rows=len(self.done),
             )
@@ -124,8 +125,12 @@ def begin_retry(
 ) -> Begun:
     """Looks at which rows of a finished output are to be done again; the others are kept.
 
+    The partial output is locked first, so that nothing changes what was looked at.
+
     Raises AlreadyFinished if there is none, and ConfigError as `begin_run` does.
     """
+    manifest_to_retry(output.path)
+    output.claim()
     manifest = manifest_to_retry(output.path)
     refuse_other(manifest, identity)
     retrying = Retrying(output, manifest, selection, resume=resume, tally=tally)

@@ -47,14 +47,18 @@ IDENTITY_SETTINGS = (
 
 
 def find_earlier(output: FileOutput) -> tuple[Left, Manifest | None]:
-    """What is there under the names of an output. Raises ConfigError if that makes no sense."""
+    """What is there under the names of an output.
+
+    Raises ConfigError if that makes no sense, or if another run is writing it.
+    """
+    output.refuse_if_written()
     manifest = Manifest.load(manifest_path(output.path))
     if manifest is not None and manifest.retrying:
         raise ConfigError(
             f"a retry of {output.path} has not ended",
             hint=f"go on with it: batchkms retry {output.path} --resume",
         )
-    if output.partial.exists():
+    if output.partial.exists() and not _is_claim(output, manifest):
         if manifest is None and output.partial.stat().st_size:
             raise ConfigError(
                 f"{output.partial} has no manifest {manifest_path(output.path).name} beside it, "
@@ -71,6 +75,16 @@ def find_earlier(output: FileOutput) -> tuple[Left, Manifest | None]:
             hint="name another output with -o, or begin anew with --overwrite",
         )
     return Left.FINISHED, manifest
+
+
+def _is_claim(output: FileOutput, manifest: Manifest | None) -> bool:
+    """Whether the partial file is of a retry that died before it had changed anything."""
+    return (
+        manifest is not None
+        and manifest.finished
+        and output.path.exists()
+        and not output.partial.stat().st_size
+    )
 
 
 def refuse_other(manifest: Manifest, identity: Identity) -> None:

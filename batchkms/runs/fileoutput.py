@@ -14,6 +14,7 @@ from batchkms.runs.files import (
     PRIVATE_FILE,
     create_private,
     draft_path,
+    is_locked,
     lock,
     sync_folder,
     write_all,
@@ -39,7 +40,8 @@ class FileOutput:
 
     The partial file is locked as long as it is open, by a lock that dies with the process:
     whoever holds it is the only run that writes this output. A run begins with `create` or,
-    to go on with rows that are there, with `reopen`, `adopt` for each of them, and `cut`.
+    to go on with rows that are there, with `reopen`, `adopt` for each of them, and `cut`. One
+    that must look before it knows which of the two begins with `claim`.
     """
 
     def __init__(self, path: Path, *, overwrite: bool, fsync_interval_s: float) -> None:
@@ -79,13 +81,40 @@ class FileOutput:
             self.close()
             raise self._refused(error) from None
 
+    def claim(self) -> None:
+        """Locks the partial file, and makes it if it is not there. Raises ConfigError."""
+        try:
+            if not self.partial.exists():
+                os.close(create_private(self.partial))
+                sync_folder(self.path.parent)
+            self._open_locked(os.O_RDWR)
+        except OSError as error:
+            self.close()
+            raise self._refused(error) from None
+
+    def release(self) -> None:
+        """Lets go of the file again; one in which nothing is yet is removed."""
+        with suppress(OSError):
+            if self._fd >= 0 and not os.fstat(self._fd).st_size:
+                self.discard()
+        self.close()
+
+    def refuse_if_written(self) -> None:
+        """Raises ConfigError while another run writes the partial file. Makes nothing."""
+        try:
+            if is_locked(self.partial):
+                raise BlockingIOError(errno.EAGAIN, "locked")
+        except OSError as error:
+            raise self._refused(error) from None
+
     def reopen(self) -> int:
         """Opens the partial file that is there and locks it; a descriptor to read it with.
 
         Raises ConfigError.
         """
         try:
-            self._open_locked(os.O_RDWR)
+            if self._fd < 0:
+                self._open_locked(os.O_RDWR)
             self._open_sums()
             return os.dup(self._fd)
         except OSError as error:
@@ -229,11 +258,11 @@ class FileOutput:
         self.size_bytes += len(data)
 
     def _refused(self, error: OSError) -> ConfigError:
+        hint = "wait until it has ended, or name another output with -o"
         if isinstance(error, BlockingIOError):
-            return ConfigError(
-                f"another run is writing {self.partial}",
-                hint="wait until it has ended, or name another output with -o",
-            )
+            return ConfigError(f"another run is writing {self.partial}", hint=hint)
+        if isinstance(error, FileExistsError):
+            return ConfigError(f"another run has just made {self.partial}", hint=hint)
         return ConfigError(
             f"{self.partial} cannot be written: {error.strerror}",
             hint="check the permissions and the space of its folder, or another -o",

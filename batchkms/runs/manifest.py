@@ -113,10 +113,13 @@ class Manifest:
         self.content |= {"state": "running", "settings": settings}
         self._save_first()
 
-    def retry(self, *, classes: list[str] | None, kept_rows: int) -> None:
-        """Notes that failed rows are done again. Raises ConfigError."""
+    def retry(self, *, sha256: str, classes: list[str] | None, kept_rows: int) -> None:
+        """Notes that failed rows of the output with this digest are done again.
+
+        Raises ConfigError.
+        """
         noted = {"at": _now(), "classes": classes, "kept_rows": kept_rows}
-        self.content["retrying"] = {"sha256": self.sha256_to_retry}
+        self.content["retrying"] = {"sha256": sha256}
         self.content["retried"] = [*self.content.get("retried", []), noted]
         self.content["state"] = "running"
         self._save_first()

@@ -99,6 +99,7 @@ def open_output(
 
 
 def _refuse_existing(output: FileOutput) -> None:
+    output.refuse_if_written()
     if output.partial.exists():
         raise ConfigError(
             f"{output.partial} holds the results of a run that did not end",

@@ -55,7 +55,10 @@ def manifest_to_retry(output: Path) -> Manifest:
 
 
 class Retrying:
-    """One retry. `done` are the rows that need not be done, counted in `tally`.
+    """One retry of an output whose partial file is locked.
+
+    `done` are the rows that need not be done, counted in `tally`; `sha256` is the digest of the
+    output as it was found.
 
     Raises ConfigError if the output is not the one that its manifest is of, or if the partial
     output of an earlier retry is in the way.
@@ -72,7 +75,9 @@ class Retrying:
     ) -> None:
         self.done = RowSet()
         self.selected = 0
-        self.resumed = output.partial.exists()
+        # An empty one is this retry's own, or that of one that died before it had copied a row.
+        self.resumed = output.partial.stat().st_size > 0
+        self.sha256 = ""
         self._output = output
         self._sink = sink_of_output(manifest.content["output"])
         # That of the output before the retry, or, if only the last note was lost, after it.
@@ -84,9 +89,7 @@ class Retrying:
                 hint="go on with it by --resume, or remove it",
             )
         output.overwrite = True
-        self._copied = RowSet()
-        if self.resumed:
-            self._copied = keep_partial(output, self._sink, tally).rows
+        self._copied = keep_partial(output, self._sink, tally).rows
         self._look(tally)
 
     def _look(self, tally: Tally) -> None:
@@ -100,12 +103,10 @@ class Retrying:
                 count_kept(tally, row.result)
 
     def copy_rows(self) -> None:
-        """Makes the partial output and copies what is kept into it.
+        """Copies what is kept into the partial output.
 
         Raises ConfigError, and OutputError where the copy does not fit.
         """
-        if not self.resumed:
-            self._output.create()
         if not self._output.size_bytes and (header := self._sink.header()):
             self._output.append(header, b"")
         rows: list[ResultRow] = []
@@ -135,7 +136,8 @@ class Retrying:
             raise self._changed(f"line {bad.line}: {bad.reason}") from None
         except OSError as error:
             raise self._changed(str(error.strerror)) from None
-        if digest.hexdigest() not in self._digests:
+        self.sha256 = digest.hexdigest()
+        if self.sha256 not in self._digests:
             raise self._changed("its digest is another one")
 
     def _changed(self, how: str) -> ConfigError:

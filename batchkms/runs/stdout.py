@@ -68,6 +68,9 @@ class StdoutOutput:
     def close(self) -> None:
         """stdout stays open."""
 
+    def release(self) -> None:
+        """There is nothing to let go of."""
+
     def where(self, *, finished: bool) -> str:
         """Always `stdout`."""
         return "stdout"

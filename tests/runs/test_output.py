@@ -120,7 +120,7 @@ async def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) 
 async def test_a_partial_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     output = _output(tmp_path)
     output.partial.write_bytes(b"theirs\n")
-    with pytest.raises(ConfigError, match="File exists"):
+    with pytest.raises(ConfigError, match="another run has just made"):
         output.create()
     assert output.partial.read_bytes() == b"theirs\n"
 

@@ -76,4 +76,16 @@ async def kms(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emulato
         yield emulator
 
 
+@pytest.fixture
+async def silent() -> AsyncIterator[str]:
+    """The endpoint of a service that takes every call and answers none."""
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 assert os.name == "posix", "the scenarios send signals and set limits"
