@@ -210,6 +210,9 @@ VERDICTS: dict[str, Verdict] = {
     "InvalidContext": _RECORD,
     "ContextTooLong": _RECORD,
     "InvalidResultRow": _RECORD,
+    "NoCiphertext": _RECORD,
+    "InvalidCiphertext": _RECORD,
+    "EnvelopeContext": _RECORD,
     # -- Codes of ours: no answer came back.
     "DnsFailure": _NETWORK,
     "ConnectFailed": _NETWORK,

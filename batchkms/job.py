@@ -119,8 +119,12 @@ class JobSpec:
             else None,
             destination_context=self.destination_context_field,
             keep=self.keep or (),
-            max_plaintext_bytes=MAX_ENVELOPE_BYTES if self.envelope else MAX_PLAINTEXT_BYTES,
         )
+
+    @property
+    def max_plaintext_bytes(self) -> int:
+        """The longest plaintext that a row may have."""
+        return MAX_ENVELOPE_BYTES if self.envelope else MAX_PLAINTEXT_BYTES
 
     def engine_options(self) -> EngineOptions:
         """The bounds of the run."""

@@ -72,7 +72,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if self.ciphertext is not None:
             size += len(self.ciphertext)
         if self.kept:
-            size += sum(len(name) + len(value) for name, value in self.kept.items())
+            size += sum(map(_kept_bytes, self.kept.values()))
         return size
 
     def __repr__(self) -> str:
@@ -81,6 +81,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             f"Record(seq={self.seq}, id={self.id!r}, plaintext=<{len(self.plaintext)} bytes>, "
             f"key_id={self.key_id!r})"
         )
+
+
+def _kept_bytes(value: Any) -> int:
+    return len(value) if isinstance(value, str) else memoryview(value).nbytes
 
 
 class Result(

@@ -15,9 +15,9 @@ from batchkms.cli.streams import put, say
 from batchkms.errors import ConfigError, InputError, RunStopped
 from batchkms.records import Record, Result
 from batchkms.reporting.summary import Exit
+from batchkms.rowset import RowSet
 from batchkms.runs.audit import Findings, OutputAudit
 from batchkms.runs.manifest import Manifest, manifest_path
-from batchkms.runs.rowset import RowSet
 from batchkms.sources import open_source
 from batchkms.sources.base import Fields
 

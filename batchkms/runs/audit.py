@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from batchkms.rowset import RowSet
 from batchkms.runs.fileoutput import sums_path
 from batchkms.runs.resultfile import BadResultFile, ResultRow, read_results, sink_of_output
-from batchkms.runs.rowset import RowSet
 from batchkms.runs.rowsums import RowSum, packed, read_sums
 
 NAMED = 100

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchkms.errors import ConfigError
+from batchkms.rowset import RowSet
 from batchkms.runs.earlier import (
     Identity,
     Left,
@@ -21,7 +22,6 @@ from batchkms.runs.kept import keep_partial
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.resultfile import sink_of_output
 from batchkms.runs.retrying import Retrying, Selection, manifest_to_retry
-from batchkms.runs.rowset import RowSet
 from batchkms.runs.stdout import StdoutOutput
 from batchkms.tally import Tally
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from batchkms.errors import InputError, RunStopped
 from batchkms.records import Record, Result
-from batchkms.runs.rowset import RowSet
+from batchkms.rowset import RowSet
 
 HEAD_BYTES = 64 * 1024
 """So much of a file is digested before the run; the rest is while it is read."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from batchkms.errors import ConfigError
 from batchkms.records import Result
+from batchkms.rowset import RowSet
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.resultfile import BadResultFile, read_results
-from batchkms.runs.rowset import RowSet
 from batchkms.sinks.base import Sink
 from batchkms.tally import Tally
 

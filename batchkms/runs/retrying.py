@@ -12,11 +12,11 @@ from pathlib import Path
 
 from batchkms.errors import ConfigError, verdict_for
 from batchkms.records import Result
+from batchkms.rowset import RowSet
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.kept import count_kept, keep_partial
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.resultfile import BadResultFile, ResultRow, read_results, sink_of_output
-from batchkms.runs.rowset import RowSet
 from batchkms.runs.rowsums import packed
 from batchkms.tally import Tally
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from batchkms.records import MAX_PLAINTEXT_BYTES, Record, Result
+from batchkms.records import Record, Result
 
 Encoding = Literal["utf8", "base64", "hex"]
 """How the plaintext is written in the input."""
@@ -39,14 +39,37 @@ class Fields:
     ciphertext: str | None = None
     destination_context: str | None = None
     keep: tuple[str, ...] = ()
-    max_plaintext_bytes: int = MAX_PLAINTEXT_BYTES
+
+    @property
+    def content(self) -> str:
+        """The column without which a row is nothing."""
+        return self.ciphertext or self.plaintext
+
+    def needed(self) -> frozenset[str]:
+        """The columns that a header must have."""
+        return self.required | {self.content}
+
+    def options(self) -> dict[str, str]:
+        """Every column that is looked for, and the option that names it."""
+        options = {self.id: "--id-field", self.context: "--context-field"}
+        if self.key is not None:
+            options[self.key] = "--key-field"
+        if self.destination_context is not None:
+            options[self.destination_context] = "--destination-context-field"
+        options |= dict.fromkeys(self.keep, "--keep")
+        options[self.content] = "--plaintext-field" if self.ciphertext is None else _CIPHERTEXT
+        return options
+
+
+_CIPHERTEXT = "--ciphertext-field"
 
 
 class Source(Protocol):
     """An inventory being read, as a stream.
 
     Items come in input order. A row that cannot be sent is a failed Result already, of class
-    `invalid_record`; it takes a `seq` like any other.
+    `invalid_record`; it takes a `seq` like any other. Of a result file, those that cannot be
+    read at all come last; see `numbering`.
     """
 
     @property

@@ -3,59 +3,57 @@
 from __future__ import annotations
 
 from batchkms.csvtext import GUARDED_COLUMNS, unguard
-from batchkms.records import MAX_PLAINTEXT_BYTES, Record, Result
+from batchkms.records import Record, Result
 from batchkms.sources.base import Fields
 from batchkms.sources.csvrows import CsvRows
 from batchkms.sources.header import Columns
-from batchkms.sources.passed import is_result_row, passed_on
-from batchkms.sources.rows import RowMapper
+from batchkms.sources.mapping import Mapper
+from batchkms.sources.passed import is_result_row
 
 
 class CsvReader(CsvRows):
     """Reads the rows of a CSV input (`reading.RowReader`). `seq` counts those after the header."""
 
     def __init__(
-        self,
-        fields: Fields,
-        *,
-        needs_key: bool,
-        name: str,
-        longest_row_bytes: int,
-        max_plaintext_bytes: int = MAX_PLAINTEXT_BYTES,
+        self, mapper: Mapper, fields: Fields, *, name: str, longest_row_bytes: int
     ) -> None:
         super().__init__(name=name, longest_row_bytes=longest_row_bytes)
+        self._mapper = mapper
         self._fields = fields
-        self._map = RowMapper(
-            fields, needs_key=needs_key, max_plaintext_bytes=max_plaintext_bytes
-        ).from_values
-        self._columns: Columns
+        self._columns: Columns | None = None
+        self._read: list[int] = []
+        self._kept: list[tuple[str, int]] = []
+
+    @property
+    def may_be_results(self) -> bool:
+        """Whether the header has the columns of a result file."""
+        return self._columns is None or self._columns.is_results
+
+    @property
+    def first_own(self) -> int | None:
+        """The ordinal of the first row that brought a `seq` of its own."""
+        return self._mapper.first_own
 
     def _header(self, names: list[str], *, where: str) -> None:
-        self._columns = Columns(names, self._fields, where=where)
+        columns = self._columns = Columns(names, self._fields, where=where)
+        self._read = [columns.position(name) for name in self._mapper.columns]
+        self._kept = [(name, columns.position(name)) for name in self._fields.keep]
 
     def _mapped(self, cells: list[str], line: int) -> tuple[Record | Result]:
-        columns = self._columns
         self._seq += 1
         seq = self._seq
-        if columns.is_results:
-            row = _result_row(columns.names, cells)
+        kept = {name: cells[at] for name, at in self._kept} or None
+        if self._columns is not None and self._columns.is_results:
+            row = _result_row(self._columns.names, cells)
             if is_result_row(row):
-                kept = passed_on(row, seq, line, lax=True)
-                if isinstance(kept, Result):
-                    return (kept,)
-                seq = kept
-                cells = [row.get(name, "") for name in columns.names]
+                own = self._mapper.own_seq(row, seq, line, kept, lax=True)
+                if isinstance(own, Result):
+                    return (own,)
+                seq = own
+                cells = [row.get(name, "") for name in self._columns.names]
         found: list[str | None] = [*cells, None]
-        return (
-            self._map(
-                seq,
-                line,
-                found[columns.id],
-                found[columns.plaintext],
-                found[columns.key],
-                found[columns.context],
-            ),
-        )
+        values = [found[at] for at in self._read]
+        return (self._mapper.from_values(seq, line, values, kept),)
 
 
 def _result_row(names: tuple[str, ...], cells: list[str]) -> dict[str, str]:

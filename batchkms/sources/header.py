@@ -15,10 +15,9 @@ _NEAR = 0.7
 
 
 class Columns:
-    """The positions of the columns that are read, counted from 0.
+    """The columns of a CSV input and where they are.
 
-    A column that is not there has the position just after the last one. `is_results` says
-    that the header has the columns of a result file.
+    `is_results` says that the header has the columns of a result file.
     """
 
     def __init__(self, names: Sequence[str], fields: Fields, *, where: str) -> None:
@@ -31,18 +30,12 @@ class Columns:
         self._where = where
         if any("\r" in name.replace("\r\n", "") for name in self.names):
             raise self._other_line_end()
-        self._options = {fields.id: "--id-field", fields.context: "--context-field"}
-        if fields.key is not None:
-            self._options[fields.key] = "--key-field"
-        self._options[fields.plaintext] = "--plaintext-field"
+        self._options = fields.options()
         for name, option in self._options.items():
-            self._check(name, option, required=name == fields.plaintext or name in fields.required)
-        self.id = self._position(fields.id)
-        self.plaintext = self._position(fields.plaintext)
-        self.key = self._position(fields.key)
-        self.context = self._position(fields.context)
+            self._check(name, option, required=name in fields.needed())
 
-    def _position(self, name: str | None) -> int:
+    def position(self, name: str | None) -> int:
+        """Where a column is, counted from 0; just after the last one if it is not there."""
         return self.names.index(name) if name in self.names else len(self.names)
 
     def _check(self, name: str, option: str, *, required: bool) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import msgspec
 import orjson
 
 from batchkms.errors import InputError
 from batchkms.records import Result, rejected
 from batchkms.sources.lines import LineSplitter, Piece
+from batchkms.sources.mapping import Kept, Mapper
 from batchkms.sources.reading import BATCH_ROWS, Rows
-from batchkms.sources.rows import RowMapper
+
+_WRITTEN = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class JsonlReader:
     """Reads the rows of a JSON Lines input (`reading.RowReader`)."""
 
-    def __init__(self, mapper: RowMapper, *, name: str, longest_row_bytes: int) -> None:
-        self._map = mapper.from_object
+    def __init__(
+        self, mapper: Mapper, *, name: str, longest_row_bytes: int, keep: Sequence[str] = ()
+    ) -> None:
+        self._mapper = mapper
+        self._keep = keep
         self._name = name
         self._longest_row_bytes = longest_row_bytes
         self._splitter = LineSplitter(longest_row_bytes)
@@ -29,6 +35,16 @@ class JsonlReader:
     def line(self) -> int:
         """The line that is not complete yet."""
         return self._lines + 1
+
+    @property
+    def may_be_results(self) -> bool:
+        """Any object may turn out to be a result row."""
+        return True
+
+    @property
+    def first_own(self) -> int | None:
+        """The ordinal of the first row that brought a `seq` of its own."""
+        return self._mapper.first_own
 
     def feed(self, chunk: bytes) -> Iterator[Rows]:
         """Yields the rows that this chunk completes. Raises InputError for a JSON array."""
@@ -55,7 +71,7 @@ class JsonlReader:
         if not self._seq:
             self._refuse_array(lines)
         rows: Rows = []
-        map_row, line, seq = self._map, self._lines, self._seq
+        map_row, line, seq = self._mapper.from_object, self._lines, self._seq
         for text in lines:
             line += 1
             try:
@@ -66,9 +82,23 @@ class JsonlReader:
                     rows.append(_invalid(text, error.colno, seq, line))
                 continue
             seq += 1
-            rows.append(map_row(row, seq, line) if type(row) is dict else _no_object(seq, line))
+            if type(row) is not dict:
+                rows.append(_no_object(seq, line))
+            elif self._keep:
+                rows.append(map_row(row, seq, line, self._kept(text)))
+            else:
+                rows.append(map_row(row, seq, line))
         self._lines, self._seq = line, seq
         return rows
+
+    def _kept(self, text: bytes) -> Kept:
+        """The columns to keep as they are written: a number must not change its digits."""
+        try:
+            written = _WRITTEN.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        # A copy, or the whole row would stay in memory with its plaintext.
+        return {name: written[name].copy() for name in self._keep if name in written} or None
 
     def _refuse_array(self, lines: list[bytes]) -> None:
         first = next(filter(None, (line.strip() for line in lines)), b"")

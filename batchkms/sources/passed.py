@@ -59,6 +59,11 @@ def passed_on(
     return failed
 
 
+def is_own(kept: int | Result) -> bool:
+    """Whether what `passed_on` gave has the row's own `seq`, and not its ordinal."""
+    return not isinstance(kept, Result) or isinstance(kept, EarlierResult)
+
+
 def _longest(row: Result) -> list[tuple[str | None, int]]:
     short = [row.id, row.key_id, row.code, row.message, row.request_id]
     texts = [(text, MAX_ID_CHARACTERS) for text in short]

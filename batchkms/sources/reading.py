@@ -25,6 +25,14 @@ class RowReader(Protocol):
     def line(self) -> int:
         """The line on which the row began that is not complete yet; 1 is the first line."""
 
+    @property
+    def may_be_results(self) -> bool:
+        """Whether this can be a result file, for all that is known."""
+
+    @property
+    def first_own(self) -> int | None:
+        """The ordinal of the first row that brought a `seq` of its own, as result rows do."""
+
     def feed(self, chunk: bytes) -> Iterator[Rows]:
         """Yields the rows that this chunk completes. Raises InputError and InputBroken."""
 

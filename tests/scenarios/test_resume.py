@@ -3,80 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import gzip
-import io
 import json
 import signal
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from batchkms import Credentials, KmsClient, StaticCredentials
-from batchkms.csvtext import unguard
 from batchkms.emulator import Emulator, KeyState
 from tests.scenarios.conftest import Program
+from tests.scenarios.dying import ROWS, assert_all_decrypt, inventory, killed, results_in
 from tests.scenarios.ended import credentials, target, until
-
-ROWS = 1_500
-
-
-def _secret(seq: int) -> str:
-    return f"example secret {seq}"
-
-
-def _inventory(format: str, *, rows: int = ROWS) -> bytes:
-    if format.startswith("jsonl"):
-        text = "".join(
-            json.dumps({"id": f"=row {seq}", "plaintext": _secret(seq)}) + "\n"
-            for seq in range(1, rows + 1)
-        )
-    else:
-        lines = [f'"=row {seq}","{_secret(seq)}"\r\n' for seq in range(1, rows + 1)]
-        text = "id,plaintext\r\n" + "".join(lines)
-    return gzip.compress(text.encode()) if format.endswith(".gz") else text.encode()
-
-
-def _results(path: Path) -> list[dict[str, Any]]:
-    if path.name.endswith(".csv"):
-        rows = csv.DictReader(io.StringIO(path.read_bytes().decode(), newline=""))
-        return [{**row, "seq": int(row["seq"]), "id": unguard(row["id"])} for row in rows]
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-async def _killed(
-    batchkms: Program, kms: Emulator, command: list[str], *, stdin: bytes | None, after_bytes: int
-) -> None:
-    """Runs a command and kills it once its partial output has so many bytes."""
-    process = await asyncio.create_subprocess_exec(
-        *batchkms.command(*command),
-        cwd=batchkms.folder,
-        env=batchkms.environ(credentials(kms)),
-        stdin=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdin is not None
-    if stdin is not None:
-        process.stdin.write(stdin)
-    partial = next(Path(word) for word in command if word.startswith("out."))
-    path = batchkms.folder / f"{partial}.partial"
-    await asyncio.to_thread(until, lambda: path.exists() and path.stat().st_size > after_bytes)
-    process.kill()
-    await process.wait()
-    process.stdin.close()
-
-
-async def _all_decrypt(kms: Emulator, results: list[dict[str, Any]], rows: int = ROWS) -> None:
-    assert sorted(row["seq"] for row in results) == list(range(1, rows + 1))
-    given = StaticCredentials(Credentials(kms.secret_id, kms.secret_key))
-    async with KmsClient(region=kms.region, endpoint=kms.endpoint, credentials=given) as client:
-        for row in results[::37]:
-            assert row["id"] == f"=row {row['seq']}"
-            assert (await client.decrypt(row["ciphertext"])).plaintext.decode() == _secret(
-                row["seq"]
-            )
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "jsonl.gz", "csv.gz"])
@@ -84,16 +21,14 @@ async def _all_decrypt(kms: Emulator, results: list[dict[str, Any]], rows: int =
 async def test_a_killed_run_is_resumed(
     batchkms: Program, kms: Emulator, format: str, through_stdin: bool
 ) -> None:
-    content = _inventory(format)
+    content = inventory(format)
     batchkms.write(f"in.{format}", content)
     plain = format.removesuffix(".gz")
     source = ["-", "--format", plain] if through_stdin else [f"in.{format}"]
     command = ["encrypt", *source, "-o", f"out.{plain}", "--rate", "2000", *target(kms)]
     stdin = content if through_stdin else None
     for after_bytes in (1_000, 150_000):
-        await _killed(
-            *(batchkms, kms, [*command, "--resume"]), stdin=stdin, after_bytes=after_bytes
-        )
+        await killed(*(batchkms, kms, [*command, "--resume"]), stdin=stdin, after_bytes=after_bytes)
     ended = await batchkms.beside(
         *(*command, "--resume", "--summary", "json"),
         stdin=stdin or b"",
@@ -104,7 +39,7 @@ async def test_a_killed_run_is_resumed(
     assert summary["rows"] == summary["ok"] == ROWS
     assert 0 < summary["kept"] < ROWS
     assert summary["calls"] == ROWS - summary["kept"]
-    await _all_decrypt(kms, _results(batchkms.folder / f"out.{plain}"))
+    await assert_all_decrypt(kms, results_in(batchkms.folder / f"out.{plain}"))
     # Every call beyond one a row was under way, or not written yet, when a run was killed.
     calls = kms.stats.as_json()["actions"]["Encrypt"]["calls"]
     assert calls - ROWS <= 2 * (64 + 2000 // 2)
@@ -113,7 +48,7 @@ async def test_a_killed_run_is_resumed(
 
 
 async def test_a_finished_run_is_not_run_again(batchkms: Program, kms: Emulator) -> None:
-    batchkms.write("in.jsonl", _inventory("jsonl", rows=5) + b'{"id":"broken"}\n')
+    batchkms.write("in.jsonl", inventory("jsonl", rows=5) + b'{"id":"broken"}\n')
     command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--resume", *target(kms)]
     codes = [(await batchkms.beside(*command, environ=credentials(kms))).code for _ in range(2)]
     assert codes == [1, 1]
@@ -122,9 +57,9 @@ async def test_a_finished_run_is_not_run_again(batchkms: Program, kms: Emulator)
 
 async def _stopped(batchkms: Program, kms: Emulator, *more: str) -> None:
     """Leaves a run of which a part is done."""
-    batchkms.write("in.jsonl", _inventory("jsonl"))
+    batchkms.write("in.jsonl", inventory("jsonl"))
     command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--rate", "2000", *target(kms), *more]
-    await _killed(batchkms, kms, command, stdin=None, after_bytes=50_000)
+    await killed(batchkms, kms, command, stdin=None, after_bytes=50_000)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +80,7 @@ async def test_another_run_is_not_resumed(
     before = (batchkms.folder / "out.jsonl.partial").read_bytes()
     calls = kms.stats.as_json()["actions"]["Encrypt"]["calls"]
     options: list[str] = target(kms)
-    content = _inventory("jsonl")
+    content = inventory("jsonl")
     if change == "key":
         options = ["--endpoint", kms.endpoint, "--key-id", "another-key"]
     elif change == "field":
@@ -172,7 +107,7 @@ async def test_another_run_is_not_resumed(
 
 
 async def test_another_input_through_stdin_is_not_taken(batchkms: Program, kms: Emulator) -> None:
-    content = _inventory("jsonl")
+    content = inventory("jsonl")
     command = ["encrypt", "-", "--format", "jsonl", "-o", "out.jsonl", "--rate", "300"]
     process = await asyncio.create_subprocess_exec(
         *batchkms.command(*command, *target(kms)),
@@ -200,11 +135,11 @@ async def test_another_input_through_stdin_is_not_taken(batchkms: Program, kms: 
         environ=credentials(kms),
     )
     assert ended.code == 0
-    await _all_decrypt(kms, _results(batchkms.folder / "out.jsonl"))
+    await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"))
 
 
 async def test_two_runs_cannot_write_one_output(batchkms: Program, tmp_path: Path) -> None:
-    batchkms.write("in.jsonl", _inventory("jsonl"))
+    batchkms.write("in.jsonl", inventory("jsonl"))
     async with Emulator(data_dir=tmp_path / "kms", rate_limit=300) as kms:
         command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms)]
         first = await asyncio.create_subprocess_exec(
@@ -233,23 +168,23 @@ async def test_failed_rows_are_retried_and_the_others_copied(
         rate_limit=None,
         fail=lambda action: "InternalError" if failing and next(calls) % 5 == 0 else None,
     ) as kms:
-        batchkms.write("in.csv", _inventory("csv", rows=50) + b'"broken",""\r\n')
+        batchkms.write("in.csv", inventory("csv", rows=50) + b'"broken",""\r\n')
         command = ["encrypt", "in.csv", "-o", "out.csv", "--max-attempts", "1", *target(kms)]
         ended = await batchkms.beside(*command, environ=credentials(kms))
         assert ended.code == 1
         output = batchkms.folder / "out.csv"
-        before = {row["seq"]: row for row in _results(output)}
+        before = {row["seq"]: row for row in results_in(output)}
         failing = False
         sent = kms.stats.as_json()["actions"]["Encrypt"]["calls"]
         ended = await batchkms.beside("retry", "out.csv", environ=credentials(kms))
         assert (ended.code, ended.errors) == (1, []), ended.stderr
         assert kms.stats.as_json()["actions"]["Encrypt"]["calls"] == sent + 10
-        after = {row["seq"]: row for row in _results(output)}
+        after = {row["seq"]: row for row in results_in(output)}
         assert [seq for seq in after if after[seq]["status"] == "failed"] == [51]
         for seq, row in before.items():
             if row["status"] == "ok" or seq == 51:
                 assert after[seq] == row
-        await _all_decrypt(kms, [after[seq] for seq in range(1, 51)], 50)
+        await assert_all_decrypt(kms, [after[seq] for seq in range(1, 51)], 50)
         assert batchkms("audit", "out.csv").code == 0
         again = await batchkms.beside("retry", "out.csv", environ=credentials(kms))
         assert again.code == 1
@@ -268,13 +203,13 @@ async def test_a_retry_that_dies_leaves_the_output_and_is_resumed(
         fail=lambda action: "InternalError" if failing and next(calls) % 2 else None,
     ) as kms:
         calls = count()
-        batchkms.write("in.jsonl", _inventory("jsonl", rows=900))
+        batchkms.write("in.jsonl", inventory("jsonl", rows=900))
         command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--max-attempts", "1", *target(kms)]
         assert (await batchkms.beside(*command, environ=credentials(kms))).code == 4
         output = batchkms.folder / "out.jsonl"
         before, failing = output.read_bytes(), False
         kept_bytes = sum(len(line) + 1 for line in before.splitlines() if b'"status":"ok"' in line)
-        await _killed(
+        await killed(
             *(batchkms, kms, ["retry", "out.jsonl"]), stdin=None, after_bytes=kept_bytes + 5_000
         )
         assert output.read_bytes() == before
@@ -284,7 +219,7 @@ async def test_a_retry_that_dies_leaves_the_output_and_is_resumed(
         assert (refused.code, "batchkms retry" in refused.hints[0]) == (2, True)
         ended = await batchkms.beside("retry", "out.jsonl", "--resume", environ=credentials(kms))
         assert ended.code == 0, ended.stderr
-        await _all_decrypt(kms, _results(output), 900)
+        await assert_all_decrypt(kms, results_in(output), 900)
         assert batchkms("audit", "out.jsonl").code == 0
 
 
@@ -301,12 +236,12 @@ async def test_an_unusable_key_is_resumed_when_it_is_mended(
     await kms.set_key_state(kms.demo_key_id, KeyState.ENABLED)
     ended = await batchkms.beside(*command, environ=credentials(kms))
     assert ended.code == 0
-    await _all_decrypt(kms, _results(batchkms.folder / "out.jsonl"))
+    await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"))
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
 async def test_audit_names_what_was_changed(batchkms: Program, kms: Emulator, format: str) -> None:
-    batchkms.write(f"in.{format}", _inventory(format, rows=60))
+    batchkms.write(f"in.{format}", inventory(format, rows=60))
     name = f"out.{format}"
     command = ["encrypt", f"in.{format}", "-o", name, "--ordered", *target(kms)]
     assert (await batchkms.beside(*command, environ=credentials(kms))).code == 0
@@ -345,6 +280,6 @@ async def test_audit_names_what_was_changed(batchkms: Program, kms: Emulator, fo
     assert told.startswith("6 ")
     assert "the last row is torn" in told
     assert audited(good).startswith("0 ")
-    inventory = batchkms.folder / f"in.{format}"
-    inventory.write_bytes(inventory.read_bytes().replace(b"secret 5", b"Secret 5", 1))
+    source = batchkms.folder / f"in.{format}"
+    source.write_bytes(source.read_bytes().replace(b"secret 5", b"Secret 5", 1))
     assert "the digest of the input" in audited(good)

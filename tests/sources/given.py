@@ -11,6 +11,7 @@ from batchkms.sources import open_source
 from batchkms.sources.base import Fields
 from batchkms.sources.csv import CsvReader
 from batchkms.sources.jsonl import JsonlReader
+from batchkms.sources.numbering import NumberedRows
 from batchkms.sources.reading import RowReader
 from batchkms.sources.rows import RowMapper
 
@@ -42,19 +43,21 @@ class Outcome:
 
 def jsonl_reader(
     *, fields: Fields | None = None, needs_key: bool = False, longest: int = LONGEST
-) -> JsonlReader:
+) -> NumberedRows:
     """A reader of JSON Lines that calls its input `in.jsonl`."""
     mapper = RowMapper(fields or Fields(), needs_key=needs_key)
-    return JsonlReader(mapper, name="in.jsonl", longest_row_bytes=longest)
+    reader = JsonlReader(mapper, name="in.jsonl", longest_row_bytes=longest)
+    return NumberedRows(reader, name="in.jsonl")
 
 
 def csv_reader(
     *, fields: Fields | None = None, needs_key: bool = False, longest: int = LONGEST
-) -> CsvReader:
+) -> NumberedRows:
     """A reader of CSV that calls its input `in.csv`."""
-    return CsvReader(
-        fields or Fields(), needs_key=needs_key, name="in.csv", longest_row_bytes=longest
-    )
+    fields = fields or Fields()
+    mapper = RowMapper(fields, needs_key=needs_key)
+    reader = CsvReader(mapper, fields, name="in.csv", longest_row_bytes=longest)
+    return NumberedRows(reader, name="in.csv")
 
 
 def outcome(reader: RowReader, chunks: Iterable[bytes]) -> Outcome:

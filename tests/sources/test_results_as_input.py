@@ -143,21 +143,28 @@ def test_a_failed_row_brings_no_ciphertext_and_no_latency_along() -> None:
         {"latency_ms": "soon"},
     ],
 )
-def test_a_damaged_result_row_fails_alone_under_its_ordinal(change: dict[str, object]) -> None:
-    good = {"seq": 70, "id": "a", "status": "failed", "class": "internal", "code": "X"}
-    rows: list[dict[str, object]] = [{**good, "attempts": 1}, {**good, "attempts": 1, **change}]
-    data = b"".join(json.dumps(row).encode() + b"\n" for row in [*rows, rows[0]])
+def test_a_damaged_result_row_fails_alone_under_a_free_number(change: dict[str, object]) -> None:
+    good: dict[str, object] = {
+        "seq": 70,
+        "id": "a",
+        "status": "failed",
+        "class": "internal",
+        "code": "X",
+    }
+    good["attempts"] = 1
+    rows = [{**good, "seq": 1}, {**good, **change}, {**good, "seq": 3}]
+    data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
     found = outcome(jsonl_reader(fields=FIELDS), [data])
-    assert [row.seq for row in found.rows] == [70, 2, 70]
-    assert found.codes == ["X", "InvalidResultRow", "X"]
+    assert [(row.seq, row.id) for row in found.rows] == [(1, "a"), (3, "a"), (2, "2")]
+    assert found.codes == ["X", "X", "InvalidResultRow"]
 
 
 @pytest.mark.parametrize("seq", ["x", "0", "-1", str(2**63), "9" * 40, "9" * 5_000, "1.5", "null"])
 def test_a_damaged_seq_in_csv_fails_alone(seq: str) -> None:
     lines = ["seq,id,status,ciphertext", "70,a,ok,QQ==", f"{seq},b,ok,QQ==", "71,c,ok,QQ=="]
     found = outcome(csv_reader(fields=FIELDS), ["\n".join(lines).encode()])
-    assert [row.seq for row in found.rows] == [70, 2, 71]
-    assert found.codes == [None, "InvalidResultRow", None]
+    assert [row.seq for row in found.rows] == [70, 71, 1]
+    assert found.codes == [None, None, "InvalidResultRow"]
 
 
 def test_a_row_that_was_ok_is_checked_like_any_other_and_keeps_its_seq() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 _CHUNK_BITS = 1 << 16
 _CHUNK_BYTES = _CHUNK_BITS // 8
+_FULL = b"\xff" * _CHUNK_BYTES
 
 
 class RowSet:
@@ -28,6 +31,19 @@ class RowSet:
         chunk[at] |= bit
         self._count += 1
         return True
+
+    def missing(self, above: int) -> Iterator[int]:
+        """Yields the numbers above this one that are not in the set, smallest first, for ever.
+
+        What is added meanwhile below the last one that came is not looked at again.
+        """
+        seq = above + 1
+        while True:
+            end = (seq >> 16) + 1 << 16
+            chunk = self._chunks.get(seq >> 16)
+            if chunk is None or chunk != _FULL:
+                yield from (free for free in range(seq, end) if free not in self)
+            seq = end
 
     def __contains__(self, seq: int) -> bool:
         chunk = self._chunks.get(seq >> 16)
