@@ -37,7 +37,9 @@ class CsvReader(CsvRows):
     def _header(self, names: list[str], *, where: str) -> None:
         columns = self._columns = Columns(names, self._fields, where=where)
         self._read = [columns.position(name) for name in self._mapper.columns]
-        self._kept = [(name, columns.position(name)) for name in self._fields.keep]
+        self._kept = [
+            (name, columns.position(name)) for name in self._fields.keep if name in columns.names
+        ]
 
     def _mapped(self, cells: list[str], line: int) -> tuple[Record | Result]:
         self._seq += 1
