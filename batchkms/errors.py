@@ -213,6 +213,7 @@ VERDICTS: dict[str, Verdict] = {
     "NoCiphertext": _RECORD,
     "InvalidCiphertext": _RECORD,
     "EnvelopeContext": _RECORD,
+    "InvalidEnvelope": _RECORD,
     # -- Codes of ours: no answer came back.
     "DnsFailure": _NETWORK,
     "ConnectFailed": _NETWORK,

@@ -29,8 +29,8 @@ class Tally:
 
     `rows` were taken from the input, `exhausted` tells whether that was all of it; `kept` of
     them were done by an earlier run, with `kept_calls` calls, and count as done here;
-    `passed_on` came in as failures of another run. `calls`
-    are attempts sent, `retries` those after a record's first. `latency` holds the latency of
+    `passed_on` came in as failures of another run; `unchanged` are ciphertexts that ReEncrypt gave
+    back as they were. `calls` are attempts sent, `retries` those after a record's first. `latency` holds the latency of
     each row's last attempt in microseconds, to three digits.
     """
 
@@ -46,6 +46,7 @@ class Tally:
         self.calls = 0
         self.retries = 0
         self.throttled = 0
+        self.unchanged = 0
         self.by_class: Counter[str] = Counter()
         self.by_code: Counter[str] = Counter()
         self.by_key: Counter[str] = Counter()
@@ -90,6 +91,7 @@ class Tally:
         """Counts one Result."""
         if result.ok:
             self.ok += 1
+            self.unchanged += result.reencrypted is False
             self.by_key[self._counted_key(result.key_id or "")] += 1
         else:
             self.failed += 1

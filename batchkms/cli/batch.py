@@ -9,19 +9,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
+from typing import Any
 
 from batchkms.cli.connect import Connection, calls_per_second, connect
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.main import printable, tell
+from batchkms.cli.operations import make_operation, result_columns
 from batchkms.cli.running import Running
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.engine import Batch, Engine
 from batchkms.errors import BatchKmsError, ConfigError, RunStopped
-from batchkms.job import JobSpec
-from batchkms.operations.base import Operation
+from batchkms.job import JobSpec, job_from
 from batchkms.quota import Quotas, per_second
 from batchkms.reporting.summary import Exit, State, Summary
 from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
@@ -43,17 +44,26 @@ UVLOOP_ABOVE_RATE = 2_000
 """uvloop is twice as fast, but spins where a wait is shorter than a millisecond; at low rates
 asyncio's own loop takes half the CPU time."""
 
-OperationMaker = Callable[[Connection, JobSpec], Operation]
 JobReader = Callable[[], JobSpec]
 
 
+def run_command(
+    command: str, input_path: str | None, config: str | None, flags: Mapping[str, Any]
+) -> int:
+    """Runs the job of a command line and returns the exit code. Raises ConfigError."""
+    read = partial(
+        job_from,
+        command=command,
+        input_path=input_path,
+        flags=flags,
+        environ=os.environ,
+        config=config,
+    )
+    return run_job(read(), again=read if config else None)
+
+
 def run_job(
-    spec: JobSpec,
-    *,
-    command: str,
-    operation: OperationMaker,
-    again: JobReader | None = None,
-    retry: Selection | None = None,
+    spec: JobSpec, *, again: JobReader | None = None, retry: Selection | None = None
 ) -> int:
     """Runs a batch job to its end and returns the exit code.
 
@@ -62,10 +72,10 @@ def run_job(
     was sent.
     """
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return _loop_runner(spec)(_run(spec, command, operation, again, retry))
+    return loop_runner(spec)(_run(spec, again, retry))
 
 
-def _loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
+def loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
     # What `auto` will find is not known yet: a large quota needs uvloop more than a small one
     # needs to do without.
     fast = not isinstance(spec.rate, int) or spec.rate > UVLOOP_ABOVE_RATE
@@ -77,20 +87,14 @@ def _loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
     return partial(asyncio.run, debug=False)
 
 
-async def _run(
-    spec: JobSpec,
-    command: str,
-    operation: OperationMaker,
-    again: JobReader | None,
-    retry: Selection | None,
-) -> int:
+async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) -> int:
     began_s = time.monotonic()
     tally = Tally()
     _take_sigterm_for_sigint()
     async with AsyncExitStack() as stack:
         if spec.output == "-" and was_closed(1):
             raise ConfigError("stdout is closed", hint="write to a file with -o FILE")
-        sink = open_sink(spec.output, format=spec.output_format)
+        sink = open_sink(spec.output, format=spec.output_format, columns=result_columns(spec))
         output = open_output(
             spec.output,
             input_path=spec.input,
@@ -100,7 +104,7 @@ async def _run(
         )
         source = _source(spec, stack)
         connection = await connect(spec, stack)
-        identity = _identity(spec, command, source, connection, sink)
+        identity = _identity(spec, source, connection, sink)
         stack.callback(output.release)
         try:
             begun = _begun(output, identity, spec.resume, retry, tally)
@@ -108,12 +112,12 @@ async def _run(
             return _told_finished(finished, spec)
         rows = InputRows(done=begun.done, expected=begun.expected)
         batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
-        doing = operation(connection, spec)
+        operation = await make_operation(spec, connection, stack)
         rate = await calls_per_second(spec, connection)
-        quotas = Quotas(per_second(doing.groups, rate))
+        quotas = Quotas(per_second(operation.groups, rate))
         stack.push_async_callback(quotas.aclose)
         engine = Engine(
-            doing,
+            operation,
             quotas=quotas,
             retry=spec.retry_policy(),
             options=spec.engine_options(),
@@ -122,7 +126,7 @@ async def _run(
         begun.make_files()
         _spare_the_collector()
         running = Running(
-            title=f"batchkms {command} {source.name} → {spec.output}",
+            title=f"batchkms {spec.command} {source.name} → {spec.output}",
             source=source,
             rows=rows,
             output=output,
@@ -134,14 +138,14 @@ async def _run(
         )
         ending = await running.run(await stack.enter_async_context(aclosing(batches)))
     summary = Summary(
-        command=command,
+        command=spec.command,
         state=ending.state,
         tally=tally,
         wall_s=time.monotonic() - began_s,
         output=output.where(finished=ending.state is State.FINISHED),
         manifest=str(begun.manifest.path) if begun.manifest else None,
-        rate=quotas[doing.groups[0]].per_second,
-        key_id=connection.demo_key_id,
+        rate=quotas[operation.groups[0]].per_second,
+        key_id=connection.demo_key_id if spec.command == "encrypt" else None,
         error=ending.error,
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
@@ -169,7 +173,8 @@ def _source(spec: JobSpec, stack: AsyncExitStack) -> Source:
         spec.input,
         format=spec.format,
         fields=spec.fields(),
-        needs_key=spec.key_id is None and not spec.emulator,
+        needs_key=spec.key_id is None and not spec.emulator and spec.command == "encrypt",
+        max_plaintext_bytes=spec.max_plaintext_bytes,
     )
     stack.push_async_callback(source.aclose)
     return source
@@ -187,12 +192,10 @@ def _begun(
     return begin_run(output, identity, resume=resume, tally=tally)
 
 
-def _identity(
-    spec: JobSpec, command: str, source: Source, connection: Connection, sink: Sink
-) -> Identity:
-    key_id = spec.key_id or connection.demo_key_id
+def _identity(spec: JobSpec, source: Source, connection: Connection, sink: Sink) -> Identity:
+    key_id = spec.key_id or (connection.demo_key_id if spec.command == "encrypt" else None)
     return Identity(
-        command=command,
+        command=spec.command,
         settings={**spec.settings(), **({"key_id": key_id} if key_id else {})},
         input_path=spec.input,
         input=input_description(

@@ -38,23 +38,43 @@ async def connect(spec: JobSpec, stack: AsyncExitStack) -> Connection:
     """
     if spec.emulator:
         return await _to_emulator(spec, stack)
-    if spec.region is None:
-        raise ConfigError("no region was given", hint="add --region, such as ap-guangzhou")
-    credentials = find_credentials(
-        profile=spec.profile, file=spec.credentials, environ=os.environ, home=Path.home()
+    region = spec.region or ""
+    kms = await _client(spec, stack, region=region, endpoint=spec.endpoint, profile=spec.profile)
+    return Connection(kms=kms, region=region)
+
+
+async def connect_source(spec: JobSpec, stack: AsyncExitStack) -> KmsClient:
+    """A client of where the ciphertexts come from: as the job's own, but for what it names.
+
+    Raises ConfigError.
+    """
+    return await _client(
+        spec,
+        stack,
+        region=spec.source_region or spec.region or "",
+        endpoint=spec.source_endpoint or spec.endpoint,
+        profile=spec.source_profile or spec.profile,
     )
+
+
+async def _client(
+    spec: JobSpec, stack: AsyncExitStack, *, region: str, endpoint: str | None, profile: str | None
+) -> KmsClient:
+    # A profile names credentials by itself: a file is only for those that name none.
+    file = spec.credentials if profile == spec.profile else None
+    credentials = find_credentials(profile=profile, file=file, environ=os.environ, home=Path.home())
     stack.push_async_callback(credentials.aclose)
     await _looked_at(credentials)
     kms = KmsClient(
-        region=spec.region,
-        endpoint=spec.endpoint or DEFAULT_ENDPOINT,
+        region=region,
+        endpoint=endpoint or DEFAULT_ENDPOINT,
         credentials=credentials,
         ca_file=spec.ca_file,
         proxy=spec.proxy,
         connect_timeout_s=spec.connect_timeout,
         timeout_s=spec.timeout,
     )
-    return Connection(kms=await stack.enter_async_context(kms), region=spec.region)
+    return await stack.enter_async_context(kms)
 
 
 async def _looked_at(credentials: CredentialSource) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from functools import partial
 from typing import Any
 
 import click
 
-from batchkms.cli.batch import run_job
-from batchkms.cli.connect import Connection
+from batchkms.cli.batch import run_command
 from batchkms.cli.main import command_options
-from batchkms.job import JobSpec, job_from
-from batchkms.operations.base import Operation
-from batchkms.operations.encrypt import Encrypt
 
 
 @click.command(short_help="Encrypt the rows of an inventory.")
@@ -27,26 +21,12 @@ def encrypt(input: str | None, config: str | None, **flags: Any) -> None:
     Every row becomes exactly one row of the output: ok with its ciphertext, or failed with a
     class, a code and a reason. A failed row never ends the run.
 
+    With --mode envelope the rows are encrypted here, with data keys of KMS, and with --oversize
+    envelope those over 4,096 bytes.
+
     Any option can also be written in a job file (--config) under the same name, or in the
     environment as BATCHKMS_NAME. Flags beat the environment, which beats the file. Credentials
     are never a flag: they come from --profile or --credentials, else TENCENTCLOUD_SECRET_ID and
     TENCENTCLOUD_SECRET_KEY (and a token), ~/.tencentcloud/credentials, ~/.tccli, or the CVM role.
     """
-    read = partial(
-        job_from,
-        command="encrypt",
-        input_path=input,
-        flags=flags,
-        environ=os.environ,
-        config=config,
-    )
-    sys.exit(
-        run_job(
-            read(), command="encrypt", operation=encrypt_operation, again=read if config else None
-        )
-    )
-
-
-def encrypt_operation(connection: Connection, spec: JobSpec) -> Operation:
-    """Encrypt as the job describes it."""
-    return Encrypt(connection.kms, key_id=spec.key_id or connection.demo_key_id)
+    sys.exit(run_command("encrypt", input, config, flags))

@@ -23,6 +23,8 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "encrypt": ("batchkms.cli.encrypt:encrypt", "Encrypt the rows of an inventory."),
+    "reencrypt": ("batchkms.cli.reencrypt:reencrypt", "Move ciphertexts to another CMK."),
+    "decrypt": ("batchkms.cli.decrypt:decrypt", "Restore the plaintexts of a result file."),
     "retry": ("batchkms.cli.retry:retry", "Do the failed rows of an output again."),
     "audit": ("batchkms.cli.audit:audit", "Check an output against its manifest and input."),
     "emulator": ("batchkms.cli.emulator:emulator", "Run a KMS on this machine, for tests."),

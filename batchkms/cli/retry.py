@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from batchkms.cli.batch import run_job
-from batchkms.cli.encrypt import encrypt_operation
 from batchkms.cli.main import common_options
 from batchkms.errors import ConfigError
 from batchkms.job import JobSpec, job_from
@@ -24,8 +23,6 @@ _OF_THE_RUN = (
     *("key-field", "context-field", "encoding", "limit", "ordered", "key-id"),
 )
 """Options that say what the run is about: they are in the manifest."""
-
-_OPERATIONS = {"encrypt": encrypt_operation}
 
 
 @click.command(short_help="Do the failed rows of an output again.")
@@ -46,14 +43,7 @@ def retry(output: str, classes: str | None, input: str | None, **flags: Any) -> 
     """
     manifest = manifest_to_retry(Path(output))
     spec = _job(output, input, manifest, flags)
-    sys.exit(
-        run_job(
-            spec,
-            command=manifest.content["command"],
-            operation=_OPERATIONS[manifest.content["command"]],
-            retry=Selection(_classes(classes)),
-        )
-    )
+    sys.exit(run_job(spec, retry=Selection(_classes(classes))))
 
 
 def _job(output: str, input: str | None, manifest: Manifest, flags: dict[str, Any]) -> JobSpec:

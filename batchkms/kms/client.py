@@ -61,6 +61,28 @@ class Decrypted(msgspec.Struct, frozen=True):
         return f"Decrypted(plaintext=<{len(self.plaintext)} bytes>, key_id={self.key_id!r})"
 
 
+class Reencrypted(msgspec.Struct, frozen=True):
+    """What ReEncrypt answers. `reencrypted` is false where the blob came back as it was."""
+
+    ciphertext_blob: str
+    key_id: str
+    source_key_id: str
+    reencrypted: bool
+    request_id: str
+
+
+class DataKey(msgspec.Struct, frozen=True):
+    """What GenerateDataKey answers: a key, and the same encrypted under the CMK."""
+
+    plaintext: bytes
+    ciphertext_blob: str
+    key_id: str
+    request_id: str
+
+    def __repr__(self) -> str:
+        return f"DataKey(plaintext=<{len(self.plaintext)} bytes>, key_id={self.key_id!r})"
+
+
 class KmsClient:
     """A client of one endpoint and region.
 
@@ -144,21 +166,7 @@ class KmsClient:
                 "the answer repeats the plaintext where a ciphertext should be",
                 hint="the endpoint is no KMS: check --endpoint",
             )
-        if not isinstance(blob, str) or not _BLOB.fullmatch(blob):
-            raise ProtocolError(
-                "MissingCiphertext",
-                "the answer has no usable CiphertextBlob",
-                request_id=request_id,
-            )
-        answered_key = answer.get("KeyId")
-        if not isinstance(answered_key, str) or answered_key.lower() != key_id.lower():
-            raise ProtocolError(
-                "WrongKeyId",
-                "the answer names another CMK than the one asked for",
-                request_id=request_id,
-                hint="the ciphertext was not kept; report the request id to the service",
-            )
-        return Encrypted(blob, answered_key, request_id)
+        return Encrypted(_blob(answer), _same_key(answer, key_id), request_id)
 
     async def decrypt(
         self, ciphertext_blob: str, *, encryption_context: str | None = None
@@ -168,15 +176,62 @@ class KmsClient:
         if encryption_context is not None:
             parameters["EncryptionContext"] = encryption_context
         answer = await self.call("Decrypt", parameters)
-        try:
-            plaintext = a2b_base64(answer["Plaintext"], strict_mode=True)
-            return Decrypted(plaintext, str(answer["KeyId"]), answer["RequestId"])
-        except (KeyError, TypeError, ValueError, Base64Error):
+        key_id = answer.get("KeyId")
+        if not isinstance(key_id, str):
+            raise ProtocolError(
+                "InvalidAnswer", "the answer has no KeyId", request_id=answer["RequestId"]
+            )
+        return Decrypted(_plaintext(answer), key_id, answer["RequestId"])
+
+    async def reencrypt(
+        self,
+        ciphertext_blob: str,
+        *,
+        destination_key_id: str | None = None,
+        source_context: str | None = None,
+        destination_context: str | None = None,
+    ) -> Reencrypted:
+        """Moves a ciphertext blob to another CMK, or to the newest version of its own.
+
+        The plaintext stays in the service. Raises KmsError; an answer for another CMK than
+        `destination_key_id` is a ProtocolError `WrongKeyId`.
+        """
+        given = {
+            "CiphertextBlob": ciphertext_blob,
+            "DestinationKeyId": destination_key_id,
+            "SourceEncryptionContext": source_context,
+            "DestinationEncryptionContext": destination_context,
+        }
+        answer = await self.call(
+            "ReEncrypt", {name: value for name, value in given.items() if value is not None}
+        )
+        blob, request_id = _blob(answer), answer["RequestId"]
+        key_id, source_key_id = answer.get("KeyId"), answer.get("SourceKeyId")
+        moved = answer.get("ReEncrypted")
+        if (
+            not (isinstance(key_id, str) and isinstance(source_key_id, str))
+            or type(moved) is not bool
+        ):
             raise ProtocolError(
                 "InvalidAnswer",
-                "the answer has no usable Plaintext or KeyId",
+                "the answer lacks KeyId, SourceKeyId or ReEncrypted",
+                request_id=request_id,
+            )
+        if destination_key_id is not None:
+            key_id = _same_key(answer, destination_key_id)
+        return Reencrypted(blob, key_id, source_key_id, moved, request_id)
+
+    async def generate_data_key(self, key_id: str) -> DataKey:
+        """A new 256-bit data key, and the same encrypted under a CMK. Raises KmsError."""
+        answer = await self.call("GenerateDataKey", {"KeyId": key_id, "KeySpec": "AES_256"})
+        plaintext = _plaintext(answer)
+        if len(plaintext) != 32:
+            raise ProtocolError(
+                "InvalidAnswer",
+                "the answer has no data key of 256 bits",
                 request_id=answer["RequestId"],
-            ) from None
+            )
+        return DataKey(plaintext, _blob(answer), _same_key(answer, key_id), answer["RequestId"])
 
     async def describe_key(self, key_id: str) -> dict[str, Any]:
         """The CMK's KeyMetadata as the service gives it (KeyState, Alias, …). Raises KmsError."""
@@ -219,6 +274,41 @@ class KmsClient:
                 "RepeatedRequestId", "the answer has the RequestId of an earlier one"
             )
         return _without_error(answer, response)
+
+
+def _blob(answer: dict[str, Any]) -> str:
+    """The CiphertextBlob of an answer. Raises ProtocolError."""
+    blob = answer.get("CiphertextBlob")
+    if not isinstance(blob, str) or not _BLOB.fullmatch(blob):
+        raise ProtocolError(
+            "MissingCiphertext",
+            "the answer has no usable CiphertextBlob",
+            request_id=answer["RequestId"],
+        )
+    return blob
+
+
+def _same_key(answer: dict[str, Any], key_id: str) -> str:
+    """The KeyId of an answer, which must be the one asked for. Raises ProtocolError."""
+    answered = answer.get("KeyId")
+    if not isinstance(answered, str) or answered.lower() != key_id.lower():
+        raise ProtocolError(
+            "WrongKeyId",
+            "the answer names another CMK than the one asked for",
+            request_id=answer["RequestId"],
+            hint="the ciphertext was not kept; report the request id to the service",
+        )
+    return answered
+
+
+def _plaintext(answer: dict[str, Any]) -> bytes:
+    """The Plaintext of an answer. Raises ProtocolError."""
+    try:
+        return a2b_base64(answer["Plaintext"], strict_mode=True)
+    except (KeyError, TypeError, ValueError, Base64Error):
+        raise ProtocolError(
+            "InvalidAnswer", "the answer has no usable Plaintext", request_id=answer["RequestId"]
+        ) from None
 
 
 def _echoes(text: str, plaintext: bytes, encoded: str) -> bool:

@@ -14,7 +14,7 @@ class Encrypt(Operation):
     """Encrypts each record under its own CMK, or under `key_id` where it names none."""
 
     name = "encrypt"
-    groups = (Group.CRYPT,)
+    groups: tuple[Group, ...] = (Group.CRYPT,)
 
     def __init__(self, kms: KmsClient, *, key_id: str | None = None) -> None:
         self._kms = kms

@@ -85,6 +85,8 @@ class Summary:
             text = verdict_for(code).advice
             advice[text] = advice.get(text, 0) + rows
         steps = [f"{text} ({rows:,} {_rows(rows)})" for text, rows in advice.items()]
+        if self.tally.unchanged and self.tally.unchanged == self.tally.ok:
+            steps.insert(0, _ALL_UNCHANGED)
         if self.unwritten:
             lost = f"{self.unwritten:,} {_rows(self.unwritten)}"
             steps.insert(0, f"{lost} were done but not written: they will be sent again")
@@ -103,6 +105,7 @@ class Summary:
             "ok": tally.ok,
             "failed": tally.failed,
             "kept": tally.kept,
+            "unchanged": tally.unchanged,
             "classes": {str(name): rows for name, rows in tally.by_class.items()},
             "codes": dict(tally.by_code),
             "calls": tally.calls,
@@ -131,6 +134,8 @@ class Summary:
             f"{self.state.value}: {tally.done:,} {_rows(tally.done)} in {_span(self.wall_s)}, "
             f"{tally.ok:,} ok, {tally.failed:,} failed{kept}"
         ]
+        if tally.unchanged:
+            lines.append(f"unchanged: {tally.unchanged:,} {_rows(tally.unchanged)}")
         lines += [
             f"  {name}: {count:,} ({_codes(tally, name)})"
             for name, count in tally.by_class.most_common()
@@ -157,6 +162,12 @@ class Summary:
         achieved = self.calls_per_second()
         limit = "no limit" if self.rate is None else f"limit {self.rate:,}/s"
         return "" if achieved is None else f"; {achieved:,.1f}/s from first to last call, {limit}"
+
+
+_ALL_UNCHANGED = (
+    "no ciphertext was changed: they are under the newest version of that CMK already; rotate it, "
+    "or name another one with --key-id"
+)
 
 
 def _codes(tally: Tally, error_class: str) -> str:

@@ -43,6 +43,9 @@ IDENTITY_SETTINGS = (
     "plaintext_field",
     "context_field",
     "encoding",
+    *("input_profile", "keep", "mode", "oversize"),
+    *("ciphertext_field", "destination_context_field"),
+    *("source_region", "source_endpoint", "source_profile"),
 )
 
 
