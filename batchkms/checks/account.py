@@ -84,8 +84,10 @@ class Account:
     """Calls a second in the region, as GetServiceStatus tells; None if it does not."""
     out_of_service: str | None = None
     """Why the account cannot use KMS at all."""
+    stopped_by: KmsError | None = None
+    """What ended the asking: no call could tell anything after it, nor could one of a run."""
     problems: tuple[str, ...] = ()
-    """Calls that failed and leave something unknown."""
+    """Other calls that failed and leave something unknown."""
     calls: int = 0
     """Calls that were made for all this."""
 
@@ -122,6 +124,7 @@ async def look_at_account(
         not_looked_at=max(0, len(wanted) - KEYS_LOOKED_AT) + (OTHER_KEYS in keys),
         quota=quota_of(status, region),
         out_of_service=out_of_service(status),
+        stopped_by=asking.stopped_by,
         problems=tuple(asking.problems),
         calls=asking.calls,
     )
@@ -151,18 +154,19 @@ class _Asking:
     ) -> None:
         self.calls = 0
         self.problems: list[str] = []
+        self.stopped_by: KmsError | None = None
         self._kms = kms
         self._quota = quota
         self._retry = retry
         self._uniform = uniform
-        self._stopped_by: KmsError | None = None
 
     async def status(self) -> dict[str, Any]:
         """What GetServiceStatus answers; nothing if it fails."""
         try:
             return await self._call(self._kms.get_service_status)
         except KmsError as error:
-            self._note("GetServiceStatus", error)
+            if not self._ended_by(error):
+                self.problems.append(f"GetServiceStatus failed: {error}")
             return {}
 
     async def about(self, key_ids: Iterable[str]) -> _Answers:
@@ -175,15 +179,14 @@ class _Asking:
         return found | await self._lots([each for _, *more in spelled.values() for each in more], 1)
 
     async def _lot(self, key_ids: list[str]) -> _Answers:
-        if self._stopped_by is not None:
-            return dict.fromkeys(key_ids, self._stopped_by)
+        if self.stopped_by is not None:
+            return dict.fromkeys(key_ids, self.stopped_by)
         if len(key_ids) == 1:
             return await self._one(key_ids[0])
         try:
             told = await self._call(lambda: self._kms.describe_keys(key_ids))
         except KmsError as error:
-            if _is_final(error):
-                self._note("DescribeKeys", error)
+            if self._ended_by(error):
                 return dict.fromkeys(key_ids, error)
             size = 1 if _is_denial(error) else len(key_ids) // 2
             return await self._lots(key_ids, size)
@@ -205,8 +208,7 @@ class _Asking:
         try:
             told = await self._call(lambda: self._kms.describe_key(key_id))
         except KmsError as error:
-            if _is_final(error):
-                self._note("DescribeKey", error)
+            self._ended_by(error)
             return {key_id: error}
         if _id_of(told) != key_id.lower():
             return {key_id: ProtocolError("WrongKeyId", "the answer is of another CMK")}
@@ -235,21 +237,17 @@ class _Asking:
                     raise
             await asyncio.sleep(delay_s)
 
-    def _note(self, action: str, error: KmsError) -> None:
-        self.problems.append(f"{action} failed: {error}")
-        if _is_final(error):
-            self._stopped_by = error
+    def _ended_by(self, error: KmsError) -> bool:
+        """Whether no further call can do better; then none is made."""
+        condemned = error.verdict.scope is Scope.RUN and not _is_denial(error)
+        if condemned or error.verdict.retryable:
+            self.stopped_by = error
+        return self.stopped_by is not None
 
 
 def _id_of(metadata: Mapping[str, Any]) -> str:
     """The id in the case in which ids are compared here."""
     return str(metadata.get("KeyId")).lower()
-
-
-def _is_final(error: KmsError) -> bool:
-    """Whether no further call can do better."""
-    run = error.verdict.scope is Scope.RUN and not _is_denial(error)
-    return run or error.verdict.retryable
 
 
 def _is_denial(error: KmsError) -> bool:

@@ -68,15 +68,21 @@ async def find_duplicates(
     return Duplicates(ids=ids, surplus_rows=surplus, named=tuple(first))
 
 
-async def with_names(duplicates: Duplicates, index: IdIndex, again: Source) -> Duplicates:
+async def with_names(
+    duplicates: Duplicates, index: IdIndex, again: Callable[[], Source]
+) -> Duplicates:
     """The same with the ids of those that are named, as far as they are found.
 
-    Reads the input a second time, up to the last of them, and closes it.
+    Opens the input and reads it a second time, up to the last of them.
     """
     digests = {_first_seq(each): each.digest for each in duplicates.named}
     names: dict[bytes, str] = {}
     try:
-        async for batch in again.batches():
+        source = again()
+    except InputError:
+        return duplicates
+    try:
+        async for batch in source.batches():
             for item in batch:
                 # The digest is compared as well: the file may have changed meanwhile.
                 if item.seq in digests and index.digest(item.id) == digests[item.seq]:
@@ -86,7 +92,7 @@ async def with_names(duplicates: Duplicates, index: IdIndex, again: Source) -> D
     except (InputError, InputBroken):
         pass  # The first reading has told that.
     finally:
-        await again.aclose()
+        await source.aclose()
     return replace(duplicates, names=names)
 
 

@@ -135,7 +135,7 @@ async def take_inventory(
         if counts.problem is None:
             duplicates = await find_duplicates(index, on_duplicate)
         if again is not None and duplicates.named:
-            duplicates = await with_names(duplicates, index, again())
+            duplicates = await with_names(duplicates, index, again)
     return counts.inventory(source, duplicates, broken)
 
 

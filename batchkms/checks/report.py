@@ -54,12 +54,16 @@ class CheckReport:
         if inventory.repeated_seqs:
             yield (
                 f"a run would stop at {_rows(inventory.repeated_seqs)} whose seq an earlier row "
-                f"has, {inventory.first_repeated_seq} for one: give each a seq of its own"
+                f"has (first seq {inventory.first_repeated_seq}): give each a seq of its own"
             )
 
     def _account_defects(self) -> Iterator[str]:
         if self.account is None:
             return
+        if (error := self.account.stopped_by) is not None:
+            yield _with_hint(
+                f"the service could not be asked: {error}", error.hint or error.verdict.advice
+            )
         if self.account.out_of_service is not None:
             yield f"{self.account.out_of_service}: no call can succeed"
         if unusable := self.account.unusable:
@@ -184,7 +188,8 @@ class CheckReport:
             yield _line("", f"{code:{width}}  {rows:,}")
         for row in inventory.named_failing[:SHOWN]:
             named = "" if row.id == str(row.seq) else f" {_short(row.id)}"
-            yield _line("", f"row {row.seq}{named}: {row.code}: {row.message or ''}")
+            reason = f": {row.message}" if row.message else ""
+            yield _line("", f"row {row.seq}{named}: {row.code}{reason}")
         yield from _more(inventory.failing, "rows")
 
     def _duplicate_lines(self) -> Iterator[str]:
@@ -216,8 +221,9 @@ class CheckReport:
         account = self.account
         if account is None:
             return
-        # What cannot be used is what the user must see.
-        keys = sorted(account.keys, key=lambda key: (key.usable is True, key.usable is None))
+        # What cannot be used is what the user must see; what ended the asking is told once.
+        told = [key for key in account.keys if key.error is None or key.error != account.stopped_by]
+        keys = sorted(told, key=lambda key: (key.usable is True, key.usable is None))
         for number, key in enumerate(keys[:SHOWN]):
             fate = " would fail" if key.usable is False else ""
             yield _line(
@@ -248,6 +254,7 @@ def _account_json(account: Account) -> dict[str, Any]:
         "keys_not_looked_at": account.not_looked_at,
         "quota": account.quota,
         "out_of_service": account.out_of_service,
+        "stopped_by": account.stopped_by and str(account.stopped_by),
         "problems": list(account.problems),
         "calls": account.calls,
     }

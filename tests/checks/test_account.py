@@ -149,9 +149,9 @@ async def test_wrong_credentials_end_the_asking(tmp_path: Path) -> None:
             kms, rows_of(range(1, 131)), region=emulator.region, per_second=FAST
         )
     assert set(usable(account).values()) == {None}
-    assert account.calls == 1
-    assert len(account.problems) == 1
-    assert "AuthFailure" in account.problems[0]
+    assert (account.calls, account.problems) == (1, ())
+    assert account.stopped_by is not None
+    assert account.stopped_by.code.startswith("AuthFailure.")
 
 
 async def test_calls_that_fail_are_made_again(tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ async def test_nobody_listens() -> None:
             retry=RetryPolicy(max_attempts=2, base_s=0.001),
         )
     assert usable(account) == {key(1): None}
-    assert account.calls == 2
-    assert len(account.problems) == 1
-    assert "ConnectionRefused" in account.problems[0]
+    assert (account.calls, account.problems) == (2, ())
+    assert account.stopped_by is not None
+    assert account.stopped_by.code == "ConnectionRefused"
 
 
 # -- Services that answer as no emulator does ------------------------------------------------
@@ -264,7 +264,7 @@ def test_each_key_is_told_as_it_is(states: list[str | None], leaves_out: bool) -
     assert [each.key_id for each in account.keys] == list(keys)
     assert [each.state for each in account.keys] == states
     assert [each.usable for each in account.keys] == [state == "Enabled" for state in states]
-    assert account.problems == ()
+    assert (account.problems, account.stopped_by) == ((), None)
     assert account.calls == len(service.calls) <= 2 * len(states) + 4
 
 
@@ -314,7 +314,8 @@ def test_a_service_that_is_throttled_for_good_ends_the_asking() -> None:
     account = looked_at(Service(answer), {f"k{n}": 1 for n in range(250)})
     assert set(usable(account).values()) == {None}
     assert account.calls == 1 + 4
-    assert len(account.problems) == 1
+    assert account.stopped_by is not None
+    assert account.stopped_by.code == "RequestLimitExceeded"
 
 
 def test_calls_are_paced() -> None:

@@ -205,6 +205,13 @@ async def test_names_are_not_taken_from_a_file_that_has_changed(tmp_path: Path) 
     assert found.duplicates.names == {}
 
 
+async def test_an_input_that_is_gone_at_the_second_reading_leaves_the_names_out() -> None:
+    rows: Batch = [record(1, "a"), record(2, "a")]
+    gone = "/not/there/in.jsonl"
+    found = await take_inventory(Given(rows), again=lambda: open_source(gone))
+    assert (found.duplicates.ids, found.duplicates.names) == (1, {})
+
+
 async def test_different_keys_codes_and_contexts_are_told_apart_up_to_a_bound() -> None:
     more = 10
     rows: Batch = [

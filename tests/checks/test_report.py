@@ -11,7 +11,7 @@ from batchkms.checks.account import Account, KeyFinding
 from batchkms.checks.estimate import Estimate, price_of
 from batchkms.checks.inventory import Batch, take_inventory
 from batchkms.checks.report import SHOWN, CheckReport
-from batchkms.errors import InputBroken, ServiceError
+from batchkms.errors import InputBroken, NetworkError, ServiceError
 from batchkms.records import EarlierResult, ErrorClass, Record, Result, rejected
 from batchkms.reporting.summary import Exit
 from tests.checks.test_inventory import Given, record
@@ -97,6 +97,17 @@ async def test_an_account_that_could_not_do_it(account: Account, told: str) -> N
     found = await report(record(1), account=account)
     assert found.exit_code is Exit.SOME_FAILED
     assert told in "\n".join(found.defects())
+
+
+async def test_a_service_that_could_not_be_asked_is_told_once() -> None:
+    error = NetworkError("ConnectionRefused", "nobody listens")
+    keys = tuple(_key(key_id=f"k{n}", state=None, error=error) for n in range(5))
+    found = await report(record(1), account=Account(keys=keys, stopped_by=error))
+    assert found.exit_code is Exit.SOME_FAILED
+    text = "\n".join(found.as_text())
+    assert text.count("nobody listens") == 1
+    assert "next: the service could not be asked: ConnectionRefused: nobody listens: check" in text
+    assert "  keys" not in text
 
 
 async def test_a_disk_that_is_too_small() -> None:
