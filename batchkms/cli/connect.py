@@ -7,7 +7,6 @@ import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from batchkms.errors import ConfigError, CredentialsError, KmsError
 from batchkms.job import JobSpec
@@ -18,6 +17,7 @@ from batchkms.kms.credentials import (
     StaticCredentials,
     find_credentials,
 )
+from batchkms.kms.servicestatus import quota_of
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ async def _asked(connection: Connection) -> int:
             f"--rate auto asked for the quota and failed: {error}",
             hint=error.hint or f"{error.verdict.advice}; or give --rate a number",
         ) from None
-    quota = _quota_of(status, connection.region)
+    quota = quota_of(status, connection.region)
     if quota is None:
         raise ConfigError(
             "--rate auto asked for the quota and the service did not tell it",
@@ -133,16 +133,3 @@ async def _asked(connection: Connection) -> int:
         )
     log.info("GetServiceStatus says that the quota is %s calls/s", f"{quota:,}")
     return quota
-
-
-def _quota_of(status: dict[str, Any], region: str) -> int | None:
-    """The quota of a region: its own (RegionsQps) if there is one, else the account's."""
-    regions = status.get("RegionsQps")
-    for entry in regions if isinstance(regions, list) else []:
-        if isinstance(entry, dict) and entry.get("Region") == region:
-            return _positive(entry.get("Qps")) or _positive(status.get("QpsLimit"))
-    return _positive(status.get("QpsLimit"))
-
-
-def _positive(value: object) -> int | None:
-    return value if type(value) is int and value > 0 else None

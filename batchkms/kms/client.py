@@ -14,7 +14,7 @@ import time
 from base64 import b64encode
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -242,6 +242,20 @@ class KmsClient:
                 "InvalidAnswer", "the answer has no KeyMetadata", request_id=answer["RequestId"]
             )
         return metadata
+
+    async def describe_keys(self, key_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The KeyMetadata of up to 100 different CMKs, as the service gives it. Raises KmsError.
+
+        One key that does not exist or may not be seen refuses the whole call. Whether the
+        service keeps the order, or always names every key, is documented nowhere.
+        """
+        answer = await self.call("DescribeKeys", {"KeyIds": list(key_ids)})
+        metadatas = answer.get("KeyMetadatas")
+        if not isinstance(metadatas, list) or not all(isinstance(each, dict) for each in metadatas):
+            raise ProtocolError(
+                "InvalidAnswer", "the answer has no KeyMetadatas", request_id=answer["RequestId"]
+            )
+        return metadatas
 
     async def get_service_status(self) -> dict[str, Any]:
         """What the account has bought: QpsLimit, RegionsQps, CmkLimit, …. Raises KmsError."""

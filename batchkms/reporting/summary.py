@@ -131,7 +131,7 @@ class Summary:
         tally = self.tally
         kept = f", {tally.kept:,} of them kept from earlier" if tally.kept else ""
         lines = [
-            f"{self.state.value}: {tally.done:,} {_rows(tally.done)} in {_span(self.wall_s)}, "
+            f"{self.state.value}: {tally.done:,} {_rows(tally.done)} in {span_text(self.wall_s)}, "
             f"{tally.ok:,} ok, {tally.failed:,} failed{kept}"
         ]
         if tally.unchanged:
@@ -193,7 +193,8 @@ def _per_second(count: int, seconds: float) -> float:
     return max(0, count) / seconds if seconds > 0 else 0.0
 
 
-def _span(seconds: float) -> str:
+def span_text(seconds: float) -> str:
+    """A span of time as `3.2 s`, `7 min 05 s` or `2 h 09 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -146,6 +146,22 @@ async def test_describe_key_and_service_status() -> None:
         await client_on(transport).describe_key(KEY_ID)
 
 
+async def test_describe_keys() -> None:
+    transport = Replay(response(KeyMetadatas=[{"KeyId": "a"}, {"KeyId": "b"}]))
+    keys = await client_on(transport).describe_keys(("a", "b"))
+    assert keys == [{"KeyId": "a"}, {"KeyId": "b"}]
+    headers, body = transport.sent[0]
+    assert headers["X-TC-Action"] == "DescribeKeys"
+    assert orjson.loads(body) == {"KeyIds": ["a", "b"]}
+
+
+@pytest.mark.parametrize("fields", [{}, {"KeyMetadatas": None}, {"KeyMetadatas": [None]}])
+async def test_an_answer_to_describe_keys_that_is_none(fields: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError, match="no KeyMetadatas") as caught:
+        await client_on(Replay(response(**fields))).describe_keys(["a"])
+    assert (caught.value.code, caught.value.request_id) == ("InvalidAnswer", "r-1")
+
+
 async def test_leaving_the_client_closes_its_transport() -> None:
     transport = Replay(encrypted())
     async with client_on(transport):

@@ -1,0 +1,1 @@
+"""What is looked at without changing anything: the input, the account and what a run would cost."""

@@ -1,0 +1,90 @@
+"""The whole check of one job: its input, then the account, then what a run would take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from batchkms.checks.account import Account, look_at_account
+from batchkms.checks.estimate import (
+    Estimate,
+    calls_per_second,
+    calls_to_make,
+    free_disk_bytes,
+    output_bytes,
+    price_of,
+    seconds_for,
+)
+from batchkms.checks.idindex import DuplicateId
+from batchkms.checks.inventory import Inventory, take_inventory
+from batchkms.checks.report import CheckReport
+from batchkms.kms.client import KmsClient
+from batchkms.records import Result
+from batchkms.sources.base import Source
+
+
+async def check(
+    source: Source,
+    *,
+    kms: KmsClient | None,
+    region: str,
+    key_id: str | None = None,
+    rate: int | Literal["auto"] | None = None,
+    reserve: float = 0.0,
+    rows_per_data_key: int | None = None,
+    output_folder: str | None = None,
+    limit: int | None = None,
+    again: Callable[[], Source] | None = None,
+    on_failing: Callable[[Result], None] | None = None,
+    on_duplicate: Callable[[DuplicateId], None] | None = None,
+) -> CheckReport:
+    """Looks at everything and changes nothing.
+
+    `kms` None leaves the service out. `key_id` is the CMK for rows that name none, `rate` the
+    calls a second (None: no limit), `reserve` the share of it (0 to 1) left to others,
+    `rows_per_data_key` is for envelopes, `output_folder` is where the disk must have room. The
+    rest is as for `take_inventory`. Raises InputError.
+    """
+    inventory = await take_inventory(
+        source, limit=limit, again=again, on_failing=on_failing, on_duplicate=on_duplicate
+    )
+    account: Account | None = None
+    if kms is not None and inventory.rows:
+        account = await look_at_account(kms, inventory.rows_by_key(key_id), region=region)
+    if rate == "auto":
+        rate = None if account is None else account.quota
+    return CheckReport(
+        inventory=inventory,
+        account=account,
+        estimate=_estimate(
+            inventory,
+            per_second=calls_per_second(rate, reserve=reserve),
+            rows_per_data_key=rows_per_data_key,
+            output_folder=output_folder,
+        ),
+    )
+
+
+def _estimate(
+    inventory: Inventory,
+    *,
+    per_second: int | None,
+    rows_per_data_key: int | None,
+    output_folder: str | None,
+) -> Estimate:
+    calls = calls_to_make(inventory.sendable, rows_per_data_key=rows_per_data_key)
+    return Estimate(
+        calls=calls,
+        per_second=per_second,
+        seconds=seconds_for(calls, per_second),
+        price=price_of(calls),
+        output_bytes=output_bytes(
+            inventory.sizes,
+            id_bytes=inventory.id_bytes,
+            context_bytes=inventory.context_bytes,
+            with_context=inventory.with_context,
+            failing=inventory.failing,
+            failing_bytes=inventory.failing_bytes,
+        ),
+        free_bytes=None if output_folder is None else free_disk_bytes(output_folder),
+    )

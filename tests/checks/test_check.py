@@ -1,0 +1,87 @@
+"""A whole check, against the emulator, of an input that is full of defects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from batchkms.checks.account import ENABLED
+from batchkms.checks.check import check
+from batchkms.checks.report import CheckReport
+from batchkms.emulator import Emulator
+from batchkms.kms.client import KmsClient
+from batchkms.kms.credentials import Credentials, StaticCredentials
+from batchkms.reporting.summary import Exit
+from batchkms.sources import open_source
+from tests.checks.seeded import CANARY, FIELDS, KEYS, Sown, sow
+from tests.checks.test_inventory import Given, record
+
+
+async def checked(folder: Path, sown: Sown) -> CheckReport:
+    """The check of in.jsonl, with the second of its keys disabled."""
+    (folder / "keys.toml").write_text(
+        f'[[keys]]\nid = "{KEYS[0]}"\nalias = "one"\n'
+        f'[[keys]]\nid = "{KEYS[1]}"\nalias = "two"\nstate = "Disabled"\n'
+    )
+    emulator = Emulator(data_dir=folder / "kms", seed_file=folder / "keys.toml")
+    path = str(folder / "in.jsonl")
+    source = open_source(path, fields=FIELDS, needs_key=True)
+    async with (
+        emulator,
+        KmsClient(
+            region=emulator.region,
+            endpoint=emulator.endpoint,
+            credentials=StaticCredentials(Credentials(emulator.secret_id, emulator.secret_key)),
+        ) as kms,
+    ):
+        try:
+            report = await check(
+                source,
+                kms=kms,
+                region=emulator.region,
+                rate="auto",
+                reserve=0.5,
+                output_folder=str(folder),
+                again=lambda: open_source(path, fields=FIELDS),
+            )
+        finally:
+            await source.aclose()
+        calls = {
+            name for name, each in emulator.stats.as_json()["actions"].items() if each["calls"]
+        }
+    assert calls == {"DescribeKeys", "GetServiceStatus"}
+    return report
+
+
+async def test_a_whole_check(tmp_path: Path) -> None:
+    sown = sow(tmp_path / "in.jsonl", rows=2_000, each=5, seed=1)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    report = await checked(tmp_path, sown)
+    assert report.exit_code is Exit.SOME_FAILED
+    account = report.account
+    assert account is not None
+    assert {key.key_id: (key.state, key.rows) for key in account.keys} == {
+        KEYS[0]: (ENABLED, sown.keys[KEYS[0]]),
+        KEYS[1]: ("Disabled", sown.keys[KEYS[1]]),
+    }
+    assert (account.quota, report.estimate.per_second) == (300, 150)
+    assert report.estimate.calls == sum(sown.sizes.values())
+    assert report.estimate.fits
+    told = "\n".join(report.as_text()) + json.dumps(report.as_json())
+    assert "twice/0: rows " in told
+    assert CANARY not in told
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", "keys.toml", "kms"}
+
+
+@pytest.mark.parametrize("rows", [0, 25])
+async def test_without_the_service(rows: int) -> None:
+    source = Given([record(seq) for seq in range(1, rows + 1)])
+    report = await check(source, kms=None, region="r", rate="auto", rows_per_data_key=10)
+    assert report.account is None
+    estimate = report.estimate
+    assert (estimate.calls, estimate.per_second, estimate.seconds) == (-(-rows // 10), None, None)
+    assert report.exit_code is (Exit.OK if rows else Exit.NO_RECORDS)
+    assert "the service was not asked" in report.notes()
