@@ -79,3 +79,20 @@ class StreamSource:
     async def aclose(self) -> None:
         """Stops reading. Safe to call at any time, and more than once."""
         self._stream.close()
+
+
+def batched(rows: Iterator[Record | Result]) -> Iterator[Rows]:
+    """The rows in lots; those before an InputBroken are yielded before it is raised."""
+    batch: Rows = []
+    try:
+        for row in rows:
+            batch.append(row)
+            if len(batch) == BATCH_ROWS:
+                yield batch
+                batch = []
+    except InputBroken:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch

@@ -42,12 +42,19 @@ class RowMapper:
     """Maps the rows of one input.
 
     `needs_key` says that the job has no CMK of its own, so that each row must name one; it
-    matters only where `fields.key` is set.
+    matters only where `fields.key` is set. A plaintext may have `max_plaintext_bytes`.
     """
 
-    def __init__(self, fields: Fields, *, needs_key: bool = False) -> None:
+    def __init__(
+        self,
+        fields: Fields,
+        *,
+        needs_key: bool = False,
+        max_plaintext_bytes: int = MAX_PLAINTEXT_BYTES,
+    ) -> None:
         self._fields = fields
         self._needs_key = needs_key
+        self._max_plaintext_bytes = max_plaintext_bytes
         self._decode = _DECODERS[fields.encoding]
 
     def from_object(self, row: dict[str, Any], seq: int, line: int) -> Record | Result:
@@ -93,14 +100,7 @@ class RowMapper:
             raise self._no_plaintext(text)
         if not text:
             raise Unusable("EmptyPlaintext", "the plaintext is empty, and KMS takes no empty one")
-        plaintext = self._decode(text)
-        if len(plaintext) > MAX_PLAINTEXT_BYTES:
-            raise Unusable(
-                "PlaintextTooLarge",
-                f"the plaintext has {len(plaintext):,} bytes, more than the "
-                f"{MAX_PLAINTEXT_BYTES:,} that KMS takes; split it",
-            )
-        return plaintext
+        return not_too_large(self._decode(text), self._max_plaintext_bytes)
 
     def _no_plaintext(self, text: object) -> Unusable:
         name = self._fields.plaintext
@@ -109,7 +109,7 @@ class RowMapper:
                 "MissingPlaintext",
                 f"the row has no {name!r}; name its plaintext with --plaintext-field",
             )
-        return Unusable("InvalidPlaintext", f"{name!r} is {_kind(text)}; write it as a string")
+        return Unusable("InvalidPlaintext", f"{name!r} is {kind_of(text)}; write it as a string")
 
     def _key(self, key: object) -> str | None:
         if key is None or key == "":
@@ -121,7 +121,7 @@ class RowMapper:
                 )
             return None
         if not isinstance(key, str):
-            raise Unusable("InvalidKeyId", f"the key id is {_kind(key)}; write it as a string")
+            raise Unusable("InvalidKeyId", f"the key id is {kind_of(key)}; write it as a string")
         if len(key) > MAX_KEY_ID_CHARACTERS:
             raise Unusable(
                 "InvalidKeyId",
@@ -131,6 +131,33 @@ class RowMapper:
         if _CONTROL.search(key):
             raise Unusable("InvalidKeyId", "the key id holds a control character; take it out")
         return key
+
+
+def not_too_large(plaintext: bytes, max_plaintext_bytes: int) -> bytes:
+    """The plaintext itself. Raises Unusable if it has more bytes than that."""
+    if len(plaintext) > max_plaintext_bytes:
+        raise Unusable(
+            "PlaintextTooLarge",
+            f"the plaintext has {len(plaintext):,} bytes, more than the "
+            f"{max_plaintext_bytes:,} that KMS takes; split it",
+        )
+    return plaintext
+
+
+def from_base64(text: str) -> bytes | None:
+    """What a text in base64 stands for; None if it is no base64, or not written as it must be."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:  # Of which binascii.Error is one.
+        return None
+    # The decoder lets stray bits at the end and odd padding pass: encoding again does not.
+    return data if base64.b64encode(data).decode() == text else None
+
+
+def kind_of(value: object) -> str:
+    """What to call a JSON value that is no string, with its article."""
+    kinds = {bool: "a boolean", int: "a number", float: "a number", list: "an array"}
+    return kinds.get(type(value), "an object")
 
 
 def _id(row_id: object, seq: int) -> str:
@@ -146,7 +173,7 @@ def _id(row_id: object, seq: int) -> str:
         return row_id
     if type(row_id) is int:
         return str(row_id)
-    raise Unusable("InvalidId", f"the id is {_kind(row_id)}; write it as a string")
+    raise Unusable("InvalidId", f"the id is {kind_of(row_id)}; write it as a string")
 
 
 def _context(context: object) -> str | None:
@@ -186,18 +213,9 @@ def _valid(read: Callable[[], str | None]) -> str | None:
         return None
 
 
-def _kind(value: object) -> str:
-    kinds = {bool: "a boolean", int: "a number", float: "a number", list: "an array"}
-    return kinds.get(type(value), "an object")
-
-
 def _from_base64(text: str) -> bytes:
-    try:
-        data = base64.b64decode(text, validate=True)
-    except ValueError:  # Of which binascii.Error is one.
-        data = None
-    # The decoder lets stray bits at the end and odd padding pass: encoding again does not.
-    if data is None or base64.b64encode(data).decode() != text:
+    data = from_base64(text)
+    if data is None:
         raise Unusable(
             "InvalidPlaintext",
             "the plaintext is no base64 in the standard alphabet with its padding; "
