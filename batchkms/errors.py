@@ -210,6 +210,7 @@ VERDICTS: dict[str, Verdict] = {
     "InvalidContext": _RECORD,
     "ContextTooLong": _RECORD,
     "InvalidResultRow": _RECORD,
+    "InvalidEntry": _RECORD,
     # -- Codes of ours: no answer came back.
     "DnsFailure": _NETWORK,
     "ConnectFailed": _NETWORK,
