@@ -214,6 +214,7 @@ VERDICTS: dict[str, Verdict] = {
     "InvalidCiphertext": _RECORD,
     "EnvelopeContext": _RECORD,
     "InvalidEnvelope": _RECORD,
+    "InvalidEntry": _RECORD,
     # -- Codes of ours: no answer came back.
     "DnsFailure": _NETWORK,
     "ConnectFailed": _NETWORK,

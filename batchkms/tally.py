@@ -29,8 +29,9 @@ class Tally:
 
     `rows` were taken from the input, `exhausted` tells whether that was all of it; `kept` of
     them were done by an earlier run, with `kept_calls` calls, and count as done here;
-    `passed_on` came in as failures of another run; `unchanged` are ciphertexts that ReEncrypt gave
-    back as they were. `calls` are attempts sent, `retries` those after a record's first. `latency` holds the latency of
+    `passed_on` came in as failures of another run; `unchanged` are ciphertexts that ReEncrypt
+    gave back as they were. `calls` are attempts sent, `retries` those after a record's first.
+    `latency` holds the latency of
     each row's last attempt in microseconds, to three digits.
     """
 

@@ -20,7 +20,7 @@ from batchkms.checks.duplicates import (
 from batchkms.checks.idindex import HELD_ROWS, DuplicateId, IdIndex
 from batchkms.errors import InputBroken
 from batchkms.records import MAX_PLAINTEXT_BYTES, EarlierResult, Record, Result
-from batchkms.runs.rowset import RowSet
+from batchkms.rowset import RowSet
 from batchkms.sources.base import Source
 from batchkms.tally import OTHER_CODES, OTHER_KEYS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import PurePath
 
 from batchkms.errors import ConfigError
@@ -12,7 +13,8 @@ from batchkms.sources.csv import CsvReader
 from batchkms.sources.jsonl import JsonlReader
 from batchkms.sources.mapping import Mapper
 from batchkms.sources.numbering import NumberedRows
-from batchkms.sources.reading import RowReader, StreamSource
+from batchkms.sources.profiles import PROFILES, profile_reader
+from batchkms.sources.reading import ResultReader, RowReader, StreamSource
 from batchkms.sources.rows import RowMapper
 from batchkms.sources.stream import InputStream
 
@@ -30,6 +32,7 @@ def open_source(
     path: str,
     *,
     format: str | None = None,
+    profile: str | None = None,
     fields: Fields | None = None,
     needs_key: bool = False,
     max_plaintext_bytes: int = MAX_PLAINTEXT_BYTES,
@@ -37,29 +40,42 @@ def open_source(
 ) -> Source:
     """Opens an inventory, `-` for stdin.
 
-    `format` is `jsonl` or `csv`; None goes by the suffix (`.gz` after it or not). `needs_key`
-    says that rows must name their CMK, as the job has none. Raises ConfigError for a format
-    that is not known and InputError for an input that cannot be read.
+    `format` is `jsonl` or `csv`; None goes by the suffix (`.gz` after it or not). `profile`
+    names the tool whose export it is (`profiles.PROFILES`) and takes the place of `format` and
+    `fields`. `needs_key` says that rows must name their CMK, as the job has none. Raises
+    ConfigError for a format or profile that is not known, and for a profile with options that
+    it cannot follow; InputError for an input that cannot be read.
     """
-    name = input_format(path, format)
     fields = fields or Fields()
+    if longest_row_bytes is None:
+        short = fields.ciphertext is None and max_plaintext_bytes <= MAX_PLAINTEXT_BYTES
+        longest_row_bytes = LONGEST_ROW_BYTES if short else LONGEST_SEALED_ROW_BYTES
+    reader: RowReader
+    if profile is not None:
+        _check_profile(profile, format, fields, needs_key=needs_key)
+        stream = InputStream(path)
+        reader = profile_reader(
+            profile,
+            name=stream.name,
+            longest_row_bytes=longest_row_bytes,
+            max_plaintext_bytes=max_plaintext_bytes,
+        )
+        return StreamSource(stream, reader)
+    name = input_format(path, format)
     mapper: Mapper
     if fields.ciphertext is not None:
         mapper = CiphertextMapper(fields, needs_key=needs_key)
     else:
         mapper = RowMapper(fields, needs_key=needs_key, max_plaintext_bytes=max_plaintext_bytes)
-    if longest_row_bytes is None:
-        short = fields.ciphertext is None and max_plaintext_bytes <= MAX_PLAINTEXT_BYTES
-        longest_row_bytes = LONGEST_ROW_BYTES if short else LONGEST_SEALED_ROW_BYTES
     stream = InputStream(path)
-    reader: RowReader
+    numbered: ResultReader
     if name == "csv":
-        reader = CsvReader(mapper, fields, name=stream.name, longest_row_bytes=longest_row_bytes)
+        numbered = CsvReader(mapper, fields, name=stream.name, longest_row_bytes=longest_row_bytes)
     else:
-        reader = JsonlReader(
+        numbered = JsonlReader(
             mapper, name=stream.name, longest_row_bytes=longest_row_bytes, keep=fields.keep
         )
-    return StreamSource(stream, NumberedRows(reader, name=stream.name))
+    return StreamSource(stream, NumberedRows(numbered, name=stream.name))
 
 
 def input_format(path: str, format: str | None) -> str:
@@ -80,3 +96,28 @@ def input_format(path: str, format: str | None) -> str:
             hint=f"add --format {' or --format '.join(_NAMES)}",
         )
     return _FORMATS[suffix]
+
+
+def _check_profile(profile: str, format: str | None, fields: Fields, *, needs_key: bool) -> None:
+    """Raises ConfigError for a profile that is not known, or that cannot do what else is asked."""
+    if profile not in PROFILES:
+        near = difflib.get_close_matches(profile, PROFILES, n=1)
+        raise ConfigError(
+            f"{profile!r} is no input profile",
+            hint=f"is it {near[0]}?" if near else f"write one of {', '.join(PROFILES)}",
+        )
+    if format is not None:
+        raise ConfigError(
+            f"the profile {profile} says itself what the format of the input is",
+            hint="leave out --format, or --input-profile",
+        )
+    if fields.required or fields.key is not None or fields.encoding != "utf8":
+        raise ConfigError(
+            f"the profile {profile} says itself which fields it reads, and how",
+            hint="leave out --id-field, --plaintext-field, --key-field, --context-field and "
+            "--encoding, or --input-profile",
+        )
+    if needs_key:
+        raise ConfigError(
+            f"no secret in an input of the profile {profile} names a CMK", hint="add --key-id"
+        )

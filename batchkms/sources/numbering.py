@@ -17,7 +17,7 @@ from enum import Enum, auto
 from batchkms.errors import InputBroken
 from batchkms.records import Record, Result
 from batchkms.rowset import RowSet
-from batchkms.sources.reading import BATCH_ROWS, RowReader, Rows
+from batchkms.sources.reading import BATCH_ROWS, ResultReader, Rows
 
 UNREADABLE = frozenset(
     (
@@ -49,7 +49,7 @@ class NumberedRows:
     breaks off, the rows that are held back are not given out.
     """
 
-    def __init__(self, reader: RowReader, *, name: str) -> None:
+    def __init__(self, reader: ResultReader, *, name: str) -> None:
         self._reader = reader
         self._name = name
         self._kind = _Kind.UNDECIDED

@@ -25,6 +25,16 @@ class RowReader(Protocol):
     def line(self) -> int:
         """The line on which the row began that is not complete yet; 1 is the first line."""
 
+    def feed(self, chunk: bytes) -> Iterator[Rows]:
+        """Yields the rows that this chunk completes. Raises InputError and InputBroken."""
+
+    def end(self) -> Iterator[Rows]:
+        """Yields the rows that the end of the input completes. Raises the same."""
+
+
+class ResultReader(RowReader, Protocol):
+    """One in which the rows of an earlier run's results may come."""
+
     @property
     def may_be_results(self) -> bool:
         """Whether this can be a result file, for all that is known."""
@@ -32,12 +42,6 @@ class RowReader(Protocol):
     @property
     def first_own(self) -> int | None:
         """The ordinal of the first row that brought a `seq` of its own, as result rows do."""
-
-    def feed(self, chunk: bytes) -> Iterator[Rows]:
-        """Yields the rows that this chunk completes. Raises InputError and InputBroken."""
-
-    def end(self) -> Iterator[Rows]:
-        """Yields the rows that the end of the input completes. Raises the same."""
 
 
 class StreamSource:
