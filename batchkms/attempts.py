@@ -105,7 +105,7 @@ class Attempts:
         # From here on the message may be shown, be it in a result or for the whole run.
         error = cause.saying(scrub(cause.message, record.plaintext))
         scope = error.verdict.scope
-        key_id = case.key_id if case is not None else self.operation.key_id(record)
+        key_id = error.key_id
         condemned = scope is Scope.KEY and key_id is not None and not self.key_per_record
         if scope is Scope.RUN or condemned:
             about = f"the CMK {key_id} cannot be used: " if condemned else ""
@@ -133,14 +133,12 @@ class _Case:
     Times in seconds, on the loop's clock.
     """
 
-    __slots__ = ("attempts", "charged", "error", "key_id", "latency_ms", "number", "run", "started")
+    __slots__ = ("attempts", "charged", "error", "latency_ms", "number", "run", "started")
 
     def __init__(self, run: Attempts, number: int) -> None:
         self.run = run
         self.number = number
         """Tells it from all others of the run; `seq` is the caller's and may repeat."""
-        self.key_id: str | None = None
-        """The CMK of its last call."""
         self.attempts = 0
         self.charged = 0
         """The attempts that count for the cap: those since the last success, without probes."""
@@ -154,13 +152,14 @@ class _Case:
         self, group: Group, call: Callable[[], Awaitable[T]], *, key_id: str | None = None
     ) -> T:
         """See `operations.base.Calls`."""
-        run, self.key_id = self.run, key_id
+        run = self.run
         while True:
             if key_id is not None and (refused := run.refused_keys.get(key_id)):
                 raise refused
             try:
                 answer = await self._attempt(group, call)
             except KmsError as error:
+                error.key_id = key_id
                 if error.verdict.retryable and run.finishing:
                     raise RunStopped("the run was stopped before this row was done") from None
                 if error.verdict.retryable and run.gates[group].active:
