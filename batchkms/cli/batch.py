@@ -72,7 +72,13 @@ def run_job(
     was sent.
     """
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return loop_runner(spec)(_run(spec, again, retry))
+    thresholds = gc.get_threshold()
+    try:
+        return loop_runner(spec)(_run(spec, again, retry))
+    finally:
+        # Another job may follow in this process: what this one has left can go then.
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 def loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
