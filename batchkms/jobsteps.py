@@ -39,6 +39,11 @@ class Step:
     allow_failures: bool
 
     @property
+    def writes(self) -> bool:
+        """Whether it makes or changes the rows of its output."""
+        return self.spec.command in (*_WRITES, "retry")
+
+    @property
     def title(self) -> str:
         """What it does, in a line."""
         spec = self.spec

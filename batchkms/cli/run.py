@@ -49,8 +49,8 @@ def run(job: str, **flags: Any) -> None:
     the file. Paths are relative to the folder that batchkms is called in.
 
     The whole file is checked before the first step begins. The exit code is that of the step
-    that the list stopped at, else that of the first one whose failed rows were allowed, else 0.
-    With --resume, steps that have finished are passed over.
+    that the list stopped at, else that of the first one whose failed rows were allowed and not
+    mended by a later retry, else 0. With --resume, runs that have finished are passed over.
     """
     read = partial(read_steps, job, flags=flags, environ=os.environ, commands=RUNNABLE)
     sys.exit(run_steps(read))
@@ -62,13 +62,14 @@ def run_steps(read: ReadSteps) -> int:
     Raises ConfigError before the first one has begun.
     """
     steps = read()
-    failed = int(Exit.OK)
+    codes: dict[str, int] = {}
     for step in steps:
         code = _run_step(step, steps, read)
         if code and not (step.allow_failures and code in _ROWS_FAILED):
             return _stopped_at(step, steps, code)
-        failed = failed or code
-    return failed
+        # A retry has the last word on the rows of its output.
+        codes[step.spec.output if step.writes else f"step {step.number}"] = code
+    return next((code for code in codes.values() if code), int(Exit.OK))
 
 
 def _run_step(step: Step, steps: list[Step], read: ReadSteps) -> int:
@@ -95,11 +96,9 @@ def _left_to_its_retry(step: Step, steps: list[Step]) -> int | None:
     To resume the run itself would be refused, so that the list would never get to the retry.
     """
     spec = step.spec
-    retried = any(
-        later.spec.command == "retry" and later.spec.output == spec.output and later.spec.resume
-        for later in steps[step.number :]
-    )
-    if not (retried and spec.resume and spec.command not in ("retry", "audit")):
+    later = [other.spec for other in steps[step.number :] if other.spec.command == "retry"]
+    retried = any(other.output == spec.output and other.resume for other in later)
+    if not (retried and spec.resume and spec.command != "retry"):
         return None
     manifest = Manifest.load(manifest_path(Path(spec.output)))
     if manifest is None or not manifest.retrying:
