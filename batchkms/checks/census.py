@@ -178,10 +178,10 @@ class Census:
 
 def take_census(path: str, *, format: str | None = None) -> Census:
     """Counts what a result file holds. Raises ConfigError, and InputError if it is none."""
-    census = Census(path=path)
+    census, name = Census(path=path), _format_of(path, format)
     try:
         with open(path, "rb") as file:
-            sink = sink_of_file(file, _format_of(path, format))
+            sink = sink_of_file(file, name)
             for row in read_results(file, sink):
                 census.count(row.result)
     except BadResultFile as bad:

@@ -130,7 +130,7 @@ async def test_a_killed_run_is_resumed(batchkms: Program, kms: Emulator) -> None
     await encrypted(batchkms, kms, inventory)
     command = ("decrypt", "enc.jsonl", "-o", "dec.jsonl")
     kept = await killed_in_the_middle(
-        *(batchkms, kms, *command, "--fsync-interval", "50ms"),
+        *(batchkms, kms, *command, "--fsync-interval", "50ms", "--rate", "150"),
         partial="dec.jsonl.partial",
         after_bytes=10_000,
     )

@@ -262,9 +262,10 @@ async def test_a_killed_run_is_resumed_and_no_row_is_moved_twice(
     other = await new_key(kms)
     command = ("reencrypt", "enc.jsonl", "-o", "re.jsonl", "--key-id", other)
     kept = await killed_in_the_middle(
-        batchkms, kms, *command, "--fsync-interval", "50ms", partial="re.jsonl.partial",
+        *(batchkms, kms, *command, "--fsync-interval", "50ms", "--rate", "150"),
+        partial="re.jsonl.partial",
         after_bytes=20_000,
-    )  # fmt: skip
+    )
     assert 0 < kept < 400
     before = calls(kms)["ReEncrypt"]
     ended = await ran(batchkms, kms, *command, "--resume")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -220,7 +222,7 @@ async def test_a_list_that_died_in_a_retry_gets_there_again(
         output = batchkms.folder / "out.jsonl"
         kept = sum(len(line) + 1 for line in output.read_bytes().splitlines() if b'"ok"' in line)
         await killed_in_the_middle(
-            *(batchkms, kms, "retry", "out.jsonl"),
+            *(batchkms, kms, "retry", "out.jsonl", "--rate", "150", "--fsync-interval", "50ms"),
             partial="out.jsonl.partial",
             after_bytes=kept + 3_000,
         )
@@ -231,6 +233,40 @@ async def test_a_list_that_died_in_a_retry_gets_there_again(
         assert "out.jsonl was finished, and its retry was not" in ended.stderr
         assert_ok = {row["status"] for row in results(output).values()}
         assert assert_ok == {"ok"}
+
+
+LEFT = """
+import gc, logging, os, signal, sys
+from functools import partial
+from batchkms.cli.commands import RUNNABLE
+from batchkms.cli.run import run_steps
+from batchkms.jobsteps import read_steps
+
+before = gc.get_threshold(), gc.get_freeze_count()
+flags = {"emulator": True}
+read = partial(read_steps, "job.toml", flags=flags, environ={}, commands=RUNNABLE)
+assert run_steps(read) == 0
+assert (gc.get_threshold(), gc.get_freeze_count()) == before
+assert len(logging.getLogger("batchkms").handlers) == 1
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+
+
+def test_a_job_leaves_nothing_behind_for_the_next_one(batchkms: Program) -> None:
+    batchkms.write("in.jsonl", to_jsonl(_rows(5)))
+    batchkms.write("job.toml", 'rate = "off"\n' + THREE)
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT],
+        cwd=batchkms.folder,
+        env=batchkms.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    # A handler too many would say each line twice.
+    assert done.stderr.count("step 3 of 3") == 1
 
 
 def test_a_list_of_steps_is_no_file_for_one_command(batchkms: Program) -> None:
