@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from batchkms.cli.inputs import job_of, open_input
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import printable
 from batchkms.cli.streams import put, say
@@ -18,8 +18,6 @@ from batchkms.reporting.summary import Exit
 from batchkms.rowset import RowSet
 from batchkms.runs.audit import Findings, OutputAudit
 from batchkms.runs.manifest import Manifest, manifest_path
-from batchkms.sources import open_source
-from batchkms.sources.base import Fields
 
 
 @click.command(short_help="Check an output against its manifest and input.")
@@ -47,7 +45,7 @@ def audit(output: str, input: str | None, no_input: bool, summary: str) -> None:
     path = None if no_input else input or manifest.content["input"]["path"]
     looked = path is not None and path != "-"
     if path is not None and looked:
-        asyncio.run(_against_input(path, manifest.content, outcome.rows, outcome.findings))
+        asyncio.run(_against_input(path, output, manifest, outcome.rows, outcome.findings))
     _tell(output, outcome, looked=looked, summary=summary)
     sys.exit(int(Exit.THRESHOLD if outcome.findings.counts else Exit.OK))
 
@@ -67,22 +65,12 @@ def _finished(output: Path) -> Manifest:
 
 
 async def _against_input(
-    path: str, content: dict[str, Any], results: RowSet, findings: Findings
+    path: str, output: str, manifest: Manifest, results: RowSet, findings: Findings
 ) -> None:
     """Every row of the input must have its result, and every result its row."""
-    settings = content["settings"]
-    source = open_source(
-        path,
-        format=content["input"]["format"],
-        fields=Fields(
-            id=settings["id_field"],
-            plaintext=settings["plaintext_field"],
-            key=settings.get("key_field"),
-            context=settings["context_field"],
-            encoding=settings["encoding"],
-        ),
-    )
-    left = settings.get("limit")
+    spec = job_of(manifest, output=output, input_path=path, environ={})
+    source = open_input(spec)
+    left = spec.limit
     rows = RowSet()
     try:
         async for batch in source.batches():
@@ -94,7 +82,7 @@ async def _against_input(
         await source.aclose()
     if len(rows) < len(results):
         findings.add("input", f"{len(results) - len(rows):,} rows have a result and no input row")
-    noted = content["input"].get("sha256")
+    noted = manifest.content["input"].get("sha256")
     if noted and source.sha256 and noted != source.sha256:
         findings.add("input", f"the digest of the input {path} is not that of the manifest")
 

@@ -9,13 +9,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Any
 
 from batchkms.cli.connect import Connection, calls_per_second, connect
+from batchkms.cli.inputs import format_name, open_input
 from batchkms.cli.logs import ascii_json, log_to_stderr
+from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import printable, tell
 from batchkms.cli.operations import make_operation, result_columns
 from batchkms.cli.running import Running
@@ -34,15 +36,10 @@ from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
 from batchkms.sinks import open_sink
 from batchkms.sinks.base import Sink
-from batchkms.sources import input_format, open_source
 from batchkms.sources.base import Source
 from batchkms.tally import Tally
 
 log = logging.getLogger(__name__)
-
-UVLOOP_ABOVE_RATE = 2_000
-"""uvloop is twice as fast, but spins where a wait is shorter than a millisecond; at low rates
-asyncio's own loop takes half the CPU time."""
 
 JobReader = Callable[[], JobSpec]
 
@@ -71,20 +68,12 @@ def run_job(
     be done again. Raises ConfigError and InputError, before anything
     was sent.
     """
+    if spec.dry_run:
+        from batchkms.cli.check import run_check
+
+        return run_check(spec)
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
     return loop_runner(spec)(_run(spec, again, retry))
-
-
-def loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
-    # What `auto` will find is not known yet: a large quota needs uvloop more than a small one
-    # needs to do without.
-    fast = not isinstance(spec.rate, int) or spec.rate > UVLOOP_ABOVE_RATE
-    if fast and sys.platform != "win32":
-        import uvloop
-
-        return partial(uvloop.run, debug=False)
-    # Never in debug mode: that logs what callbacks are given, and thus pieces of the input.
-    return partial(asyncio.run, debug=False)
 
 
 async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) -> int:
@@ -102,7 +91,8 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
             resume=spec.resume or retry is not None,
             fsync_interval_s=spec.fsync_interval,
         )
-        source = _source(spec, stack)
+        source = open_input(spec)
+        stack.push_async_callback(source.aclose)
         connection = await connect(spec, stack)
         identity = _identity(spec, source, connection, sink)
         stack.callback(output.release)
@@ -168,18 +158,6 @@ def _take_sigterm_for_sigint() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, interrupt)
 
 
-def _source(spec: JobSpec, stack: AsyncExitStack) -> Source:
-    source = open_source(
-        spec.input,
-        format=spec.format,
-        fields=spec.fields(),
-        needs_key=spec.key_id is None and not spec.emulator and spec.command == "encrypt",
-        max_plaintext_bytes=spec.max_plaintext_bytes,
-    )
-    stack.push_async_callback(source.aclose)
-    return source
-
-
 def _begun(
     output: FileOutput | StdoutOutput,
     identity: Identity,
@@ -200,7 +178,7 @@ def _identity(spec: JobSpec, source: Source, connection: Connection, sink: Sink)
         input_path=spec.input,
         input=input_description(
             spec.input,
-            format=input_format(spec.input, spec.format),
+            format=format_name(spec),
             size_bytes=source.size_bytes,
         ),
         output={

@@ -77,12 +77,16 @@ async def _client(
     return await stack.enter_async_context(kms)
 
 
+class NoCredentials(ConfigError):
+    """There are none to sign a call with."""
+
+
 async def _looked_at(credentials: CredentialSource) -> None:
-    """Having none at all is told before anything is made. Raises ConfigError."""
+    """Having none at all is told before anything is made. Raises NoCredentials."""
     try:
         await credentials.credentials()
     except CredentialsError as error:
-        raise ConfigError(error.message, hint=error.hint or error.verdict.advice) from None
+        raise NoCredentials(error.message, hint=error.hint or error.verdict.advice) from None
 
 
 async def _to_emulator(spec: JobSpec, stack: AsyncExitStack) -> Connection:

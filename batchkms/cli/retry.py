@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ from typing import Any
 import click
 
 from batchkms.cli.batch import run_job
+from batchkms.cli.inputs import job_of
 from batchkms.cli.main import common_options
 from batchkms.errors import ConfigError
-from batchkms.job import JobSpec, job_from
 from batchkms.records import ErrorClass
-from batchkms.runs.manifest import Manifest
 from batchkms.runs.retrying import Selection, manifest_to_retry
-from batchkms.sources.base import DEFAULT_FIELDS
 
 _OF_THE_RUN = (
     *("output", "overwrite", "format", "output-format", "id-field", "plaintext-field"),
@@ -42,32 +39,8 @@ def retry(output: str, classes: str | None, input: str | None, **flags: Any) -> 
     one is complete. The rows that are done again come last, also in an output that was --ordered.
     """
     manifest = manifest_to_retry(Path(output))
-    spec = _job(output, input, manifest, flags)
+    spec = job_of(manifest, output=output, input_path=input, flags=flags)
     sys.exit(run_job(spec, retry=Selection(_classes(classes))))
-
-
-def _job(output: str, input: str | None, manifest: Manifest, flags: dict[str, Any]) -> JobSpec:
-    content = manifest.content
-    path = input or content["input"]["path"]
-    if path == "-" and input is None:
-        raise ConfigError(
-            "the input of this run came through stdin", hint="name it again: --input FILE, or -"
-        )
-    settings = {**content["settings"], "format": content["input"]["format"]}
-    settings["output_format"] = content["output"]["format"]
-    for name, default in DEFAULT_FIELDS.items():
-        # Named, a column must be there; by default it may be missing.
-        if settings.get(name) == default:
-            del settings[name]
-    given = {**flags, "output": output}
-    return job_from(
-        command=content["command"],
-        input_path=path,
-        flags=given,
-        environ=os.environ,
-        config=None,
-        base=settings,
-    )
 
 
 def _classes(text: str | None) -> frozenset[str] | None:
