@@ -46,7 +46,7 @@ async def test_everything_is_told_and_no_row_is_sent(batchkms: Program, kms: Emu
     assert report["codes"] == {"EmptyPlaintext": 1, "PlaintextTooLarge": 1, "InvalidJson": 1}
     assert report["duplicates"]["named"] == [{"id": "a", "rows": 2, "seqs": [1, 2]}]
     assert report["account"]["keys"][0]["state"] == "Enabled"
-    assert (report["calls"], report["account"]["quota"]) == (2, 300)
+    assert (report["calls"], report["account"]["quota"]) == (2, 30_000)
     failing = [
         json.loads(line) for line in (batchkms.folder / "bad.jsonl").read_text().splitlines()
     ]
