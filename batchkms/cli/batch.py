@@ -30,7 +30,7 @@ from batchkms.reporting.summary import Exit, State, Summary
 from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
 from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
-from batchkms.runs.fingerprint import InputRows, input_description, path_text
+from batchkms.runs.fingerprint import input_description, path_text
 from batchkms.runs.output import open_output
 from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
@@ -100,7 +100,7 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
             begun = _begun(output, identity, spec.resume, retry, tally)
         except AlreadyFinished as finished:
             return _told_finished(finished, spec)
-        rows = InputRows(done=begun.done, expected=begun.expected)
+        rows = begun.input_rows()
         batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
         operation = await make_operation(spec, connection, stack)
         rate = await calls_per_second(spec, connection)

@@ -24,6 +24,12 @@ from batchkms.rowset import RowSet
 HEAD_BYTES = 64 * 1024
 """So much of a file is digested before the run; the rest is while it is read."""
 
+MOST_HELD_BYTES = 32 * 1024 * 1024
+"""So much memory rows may take that wait until the input was compared with that of the run."""
+
+_ROW_BYTES = 256
+"""About what a row takes in memory beside its own content."""
+
 Batch = list[Record | Result]
 
 
@@ -38,15 +44,24 @@ class Prefix:
 class InputRows:
     """The rows of one input on their way to the engine, less those that are done.
 
-    `done` are the rows with a result, `expected` the prefix that an earlier run has read. Each
+    `done` are the rows with a result, `expected` the prefix that an earlier run has read; rows of
+    it that are not done are held until it was found, in at most `most_held_bytes` of memory. Each
     row's `seq` must be its own, or results could not be told apart.
     """
 
-    def __init__(self, *, done: RowSet | None = None, expected: Prefix | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        done: RowSet | None = None,
+        expected: Prefix | None = None,
+        most_held_bytes: int | None = None,
+    ) -> None:
         self.read = 0
         self.skipped = 0
         self._done = done if done is not None else RowSet()
         self._expected = expected
+        self._most_held_bytes = most_held_bytes
+        self._held_bytes = 0
         self._seen = RowSet()
         self._digest = hashlib.sha256()
 
@@ -58,14 +73,20 @@ class InputRows:
         """Yields the rows that are not done.
 
         None is yielded before the expected prefix was found. Raises InputError if another one is
-        there instead, and RunStopped where a `seq` comes for the second time.
+        there instead, or if too much would have to be held until then, and RunStopped where a
+        `seq` comes for the second time.
         """
         held: Batch = []
         async for batch in batches:
-            held += self._not_done(batch)
+            left = self._not_done(batch)
+            held += left
             if self._expected is None:
                 yield held
                 held = []
+            elif self._most_held_bytes is not None:
+                self._held_bytes += sum(map(_memory_bytes, left))
+                if self._held_bytes > self._most_held_bytes:
+                    raise _too_much(self._most_held_bytes)
         if self._expected is not None:
             raise _other_input(self._expected.rows, self.read)
 
@@ -134,6 +155,19 @@ def _boxed(seq: int, content: bytes, name: str, second: str | None, third: str |
 
 def _kept(kept: dict[str, Any] | None) -> str:
     return "" if kept is None else msgspec.json.encode(kept).decode()
+
+
+def _memory_bytes(item: Record | Result) -> int:
+    return _ROW_BYTES + (item.size_bytes if isinstance(item, Record) else len(item.message or ""))
+
+
+def _too_much(most_bytes: int) -> InputError:
+    return InputError(
+        "the rows to be done take more memory than can be held until the whole input was compared "
+        f"with that of the run ({most_bytes // 1024**2:,} MiB)",
+        hint="a file can be compared beforehand: name the input by --input FILE, with the very "
+        "bytes that came through the pipe",
+    )
 
 
 def _other_input(rows: int, found: int | None) -> InputError:
