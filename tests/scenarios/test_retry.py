@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.scenarios.flaky import Flaky, flaky_service
 
 ROWS = 60
 SHIM = Path(__file__).parent.parent / "faultfs"
+KILLED = -signal.SIGKILL
 
 
 @pytest.fixture
@@ -99,3 +101,81 @@ async def test_rows_that_name_their_own_key_are_retried_with_it(
     ended = await batchkms.beside("retry", "out.jsonl", environ=credentials(flaky.kms))
     await _assert_done(batchkms, flaky, ended)
     assert {row["key_id"] for row in results_in(batchkms.folder / "out.jsonl")} == {key}
+
+
+async def _killed_at(batchkms: Program, flaky: Flaky, calls: str, number: int) -> bool:
+    """Whether a retry was killed before this call to the file system; else it has ended."""
+    shim = f"{SHIM}:{batchkms.environ().get('PYTHONPATH', '')}"
+    fault = {"PYTHONPATH": shim, "FAULTFS": f"{calls}:{number}:KILL"}
+    fault["FAULTFS_FIRED"] = str(batchkms.folder / "fired")
+    command = ["retry", "out.jsonl", "--resume", "--max-attempts", "1"]
+    ended = await batchkms.beside(*command, environ=credentials(flaky.kms) | fault)
+    assert ended.code == KILLED or "Traceback" not in ended.stderr
+    return ended.code == KILLED
+
+
+def _left(batchkms: Program) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in batchkms.folder.glob("out.*")}
+
+
+def _put_back(batchkms: Program, left: dict[str, bytes]) -> None:
+    for path in batchkms.folder.glob("out.*"):
+        path.unlink()
+    for name, content in left.items():
+        batchkms.write(name, content)
+
+
+async def _assert_completed(batchkms: Program, flaky: Flaky) -> None:
+    """Every row is in the output that was left, and one more retry does what is to be done."""
+    rows = results_in(batchkms.folder / "out.jsonl")
+    assert sorted(row["seq"] for row in rows) == list(range(1, ROWS + 1))
+    ended = await batchkms.beside("retry", "out.jsonl", "--resume", environ=credentials(flaky.kms))
+    assert (ended.code, ended.errors) == (0, []), ended.stderr
+    await assert_all_decrypt(flaky.kms, results_in(batchkms.folder / "out.jsonl"), ROWS)
+    audited = batchkms("audit", "out.jsonl")
+    assert audited.code == 0, audited.stderr
+    names = {"out.jsonl", "out.jsonl.run.json", "out.jsonl.run.sums"}
+    assert _left(batchkms).keys() == names
+
+
+async def test_a_retry_is_completed_wherever_it_was_killed(batchkms: Program, flaky: Flaky) -> None:
+    batchkms.write("in.jsonl", inventory("jsonl", rows=ROWS))
+    await _half_done(batchkms, flaky, ["in.jsonl"])
+    before = _left(batchkms)
+    number = 1
+    while await _killed_at(batchkms, flaky, "replace+fsync+write", number):
+        await _assert_completed(batchkms, flaky)
+        _put_back(batchkms, before)
+        number += 1
+    await _assert_completed(batchkms, flaky)
+    # The manifest three times, the rows, and two names.
+    assert number > 10
+
+
+async def test_a_retry_of_a_killed_retry_may_be_killed_as_well(
+    batchkms: Program, flaky: Flaky
+) -> None:
+    """The first one dies with its output published and not noted, while rows still fail."""
+    batchkms.write("in.jsonl", inventory("jsonl", rows=ROWS))
+    await _half_done(batchkms, flaky, ["in.jsonl"])
+    flaky.failing = True
+    before, number = _left(batchkms), 1
+    while await _killed_at(batchkms, flaky, "replace", number):
+        after = _left(batchkms)
+        _put_back(batchkms, before)
+        number += 1
+    assert after["out.jsonl"] != before["out.jsonl"]
+    assert b"retrying" in after["out.jsonl.run.json"]
+    _put_back(batchkms, after)
+    number = 1
+    while await _killed_at(batchkms, flaky, "replace", number):
+        flaky.failing = False
+        # Rows that failed again before the kill have their result: they are for the next retry.
+        command = ("retry", "out.jsonl", "--resume")
+        ended = await batchkms.beside(*command, environ=credentials(flaky.kms))
+        assert ended.code in (0, 4), ended.stderr
+        await _assert_completed(batchkms, flaky)
+        flaky.failing = True
+        _put_back(batchkms, after)
+        number += 1
+    assert number > 3
