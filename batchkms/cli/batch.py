@@ -9,21 +9,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Any
 
-from batchkms.cli.connect import Connection, calls_per_second, connect
+from batchkms.cli.connect import Connection, connect, found_rate, less_reserve
 from batchkms.cli.inputs import format_name, open_input
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import printable, tell
 from batchkms.cli.operations import make_operation, result_columns
+from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Running
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.engine import Batch, Engine
-from batchkms.errors import BatchKmsError, ConfigError, RunStopped
+from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.quota import Quotas, per_second
 from batchkms.reporting.summary import Exit, State, Summary
@@ -40,8 +41,6 @@ from batchkms.sources.base import Source
 from batchkms.tally import Tally
 
 log = logging.getLogger(__name__)
-
-JobReader = Callable[[], JobSpec]
 
 
 def run_command(
@@ -103,8 +102,8 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
         rows = begun.input_rows()
         batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
         operation = await make_operation(spec, connection, stack)
-        rate = await calls_per_second(spec, connection)
-        quotas = Quotas(per_second(operation.groups, rate))
+        rate = await found_rate(spec, connection)
+        quotas = Quotas(per_second(operation.groups, less_reserve(rate, spec.reserve)))
         stack.push_async_callback(quotas.aclose)
         engine = Engine(
             operation,
@@ -124,7 +123,10 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
             engine=engine,
             manifest=begun.manifest,
             progress=spec.progress,
-            reload=None if again is None else partial(_reload, again, spec, quotas, engine, begun),
+            reload=again
+            and Reload(
+                read=again, quotas=quotas, engine=engine, manifest=begun.manifest, found=rate
+            ),
         )
         ending = await running.run(await stack.enter_async_context(aclosing(batches)))
     summary = Summary(
@@ -221,29 +223,6 @@ async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIte
             return
         yield batch
         left = None if left is None else left - len(batch)
-
-
-def _reload(again: JobReader, spec: JobSpec, quotas: Quotas, engine: Engine, begun: Begun) -> None:
-    """Takes rate, reserve and concurrency from the job file as it is now."""
-    try:
-        now = again()
-        if isinstance(now.rate, str):
-            raise ConfigError(f"rate = {now.rate!r} cannot be taken in the middle of a run")
-    except BatchKmsError as error:
-        log.warning("the job file is not taken: %s", error)
-        return
-    rate = max(1, int(now.rate * (1 - now.reserve)))
-    quotas.change(per_second(tuple(quotas), rate))
-    engine.set_concurrency(now.concurrency)
-    written = now.settings()
-    changed = {name: written[name] for name in ("rate", "reserve", "concurrency")}
-    if begun.manifest is not None:
-        begun.manifest.change(changed)
-    log.info(
-        "the job file was read again: %s calls/s, concurrency %s",
-        f"{rate:,}",
-        f"{now.concurrency:,}",
-    )
 
 
 def _told_finished(finished: AlreadyFinished, spec: JobSpec) -> int:
