@@ -139,10 +139,11 @@ def begin_retry(
     output.claim()
     manifest = manifest_to_retry(output.path)
     refuse_other(manifest, identity)
+    if resume:
+        selection = selection.or_of(manifest)
     retrying = Retrying(output, manifest, selection, resume=resume, tally=tally)
     if not retrying.selected and not retrying.resumed:
-        if manifest.finished:
-            manifest.published()
+        manifest.published()
         raise AlreadyFinished(str(output.path), manifest.content)
     return Begun(
         identity=identity,

@@ -176,8 +176,9 @@ class Manifest:
             ) from None
 
     def published(self) -> None:
-        """Notes that the output has its name: a retry has ended. Raises OutputError."""
+        """Notes that the output has its name and no retry goes on. Raises OutputError."""
         if self.content.pop("retrying", None) is not None:
+            self.content["state"] = "finished"
             try:
                 self._save()
             except OSError as error:

@@ -30,6 +30,8 @@ async def _started(
         env=batchkms.environ(credentials(kms)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # The tests themselves may run under nohup.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     partial = batchkms.folder / "out.jsonl.partial"
     await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)

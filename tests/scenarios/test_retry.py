@@ -179,3 +179,22 @@ async def test_a_retry_of_a_killed_retry_may_be_killed_as_well(
         _put_back(batchkms, after)
         number += 1
     assert number > 3
+
+
+async def test_a_retry_of_a_class_goes_on_with_that_class(batchkms: Program, flaky: Flaky) -> None:
+    """It died before its first row, and --resume does not name the class again."""
+    batchkms.write("in.jsonl", inventory("jsonl", rows=ROWS))
+    await _half_done(batchkms, flaky, ["in.jsonl"])
+    path = batchkms.folder / "out.jsonl.run.json"
+    finished = json.loads(path.read_bytes())
+    noted = {"at": finished["ended_at"], "classes": ["network"], "kept_rows": ROWS}
+    died = finished | {"state": "running", "retried": [noted]}
+    died["retrying"] = {"sha256": finished["output"]["sha256"]}
+    path.write_text(json.dumps(died))
+    ended = await batchkms.beside("retry", "out.jsonl", "--resume", environ=credentials(flaky.kms))
+    assert (ended.code, "nothing to do" in ended.stderr) == (4, True), ended.stderr
+    assert flaky.calls == ROWS
+    # Nothing is left of it that would be in the way of another one.
+    assert json.loads(path.read_bytes()) == finished | {"retried": [noted]}
+    ended = await batchkms.beside("retry", "out.jsonl", environ=credentials(flaky.kms))
+    await _assert_done(batchkms, flaky, ended)
