@@ -57,7 +57,7 @@ async def test_everything_is_told_and_no_row_is_sent(batchkms: Program, kms: Emu
     ]
     assert "canary" not in ended.stdout + json.dumps(failing)
     called = {name for name, action in kms.stats.actions.items() if action.ok}
-    assert called == {"DescribeKeys", "GetServiceStatus"}
+    assert called == {"DescribeKey", "GetServiceStatus"}
     assert (batchkms.folder / "bad.jsonl").stat().st_mode & 0o777 == 0o600
 
 
