@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from batchkms.records import Result
 
@@ -74,6 +75,15 @@ class Outbox:
             self._wake()
         elif self._ready and self._gathering is None:
             self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._wake)
+
+    def put_all(self, ordinals: Sequence[int], results: Sequence[Result]) -> None:
+        """Results of a lot are there."""
+        if self._ordered:
+            for ordinal, result in zip(ordinals, results, strict=True):
+                self.put(ordinal, result, at_once=True)
+        else:
+            self._ready += results
+            self._wake()
 
     def end(self) -> None:
         """No Result will follow. A run that was stopped has gaps: what is there is kept."""

@@ -97,6 +97,11 @@ def _check_fields(command: str, values: Values) -> None:
 
 
 def _check_kept(values: Values) -> None:
+    if values["keep"] and values["input_profile"]:
+        raise ConfigError(
+            "--keep and --input-profile cannot go together",
+            hint="an export has no columns to keep: leave one of them out",
+        )
     columns = {*Result.__struct_encode_fields__}
     never = values["plaintext_field"] or DEFAULT_FIELDS["plaintext_field"]
     for kept in values["keep"] or ():
@@ -144,7 +149,7 @@ def _check_emulator(values: Values) -> None:
 def _check_service(command: str, values: Values) -> None:
     if values["data_dir"] is not None:
         raise ConfigError("--data-dir goes with --emulator", hint="leave one out, or add the other")
-    if command in ("encrypt", "check") and values["key_id"] is None and values["key_field"] is None:
+    if command == "encrypt" and values["key_id"] is None and values["key_field"] is None:
         raise ConfigError(
             "no CMK was given",
             hint="add --key-id ID, or --key-field NAME if the rows name their own; to try "
@@ -154,7 +159,8 @@ def _check_service(command: str, values: Values) -> None:
         host = urlsplit(parse_endpoint(values["endpoint"]).url).hostname
         if host is not None and is_loopback(host):
             values["region"] = EMULATOR_REGION
-    if values["region"] is None:
+    # A check without a region leaves the service out.
+    if values["region"] is None and command != "check":
         raise ConfigError(
             "no region was given",
             hint="add --region, such as ap-guangzhou, or set TENCENTCLOUD_REGION",

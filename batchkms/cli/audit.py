@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from batchkms.cli.earlierjob import earlier_job
+from batchkms.cli.inputs import job_of, open_input
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import command_options, printable
 from batchkms.cli.streams import put, say
@@ -21,7 +21,6 @@ from batchkms.reporting.summary import Exit
 from batchkms.rowset import RowSet
 from batchkms.runs.audit import Findings, OutputAudit
 from batchkms.runs.manifest import Manifest, manifest_path
-from batchkms.sources import open_source
 
 
 @click.command(short_help="Check an output against its manifest and input.")
@@ -60,7 +59,7 @@ def run_audit(spec: JobSpec) -> int:
     path = None if spec.no_input else spec.input or manifest.content["input"]["path"]
     looked = path is not None and path != "-"
     if path is not None and looked:
-        job = earlier_job(manifest, input_path=path, output=output)
+        job = job_of(manifest, output=output, input_path=path, environ={})
         noted = manifest.content["input"].get("sha256")
         asyncio.run(_against_input(job, noted, outcome.rows, outcome.findings))
     _tell(output, outcome, looked=looked, summary=spec.summary)
@@ -89,13 +88,7 @@ async def _against_input(
     job: JobSpec, noted: str | None, results: RowSet, findings: Findings
 ) -> None:
     """Every row of the input must have its result, and every result its row."""
-    source = open_source(
-        job.input,
-        format=job.format,
-        profile=job.input_profile,
-        fields=job.fields(),
-        max_plaintext_bytes=job.max_plaintext_bytes,
-    )
+    source = open_input(job)
     left = job.limit
     rows = RowSet()
     try:

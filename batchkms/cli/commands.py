@@ -9,6 +9,7 @@ from typing import Any
 from batchkms.job import JobSpec
 
 _RUNNERS = {
+    "check": "batchkms.cli.check:run_check",
     "encrypt": "batchkms.cli.batch:run_job",
     "reencrypt": "batchkms.cli.batch:run_job",
     "decrypt": "batchkms.cli.batch:run_job",

@@ -22,6 +22,7 @@ EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
+    "check": ("batchkms.cli.check:check", "Look at an inventory without sending any of it."),
     "encrypt": ("batchkms.cli.encrypt:encrypt", "Encrypt the rows of an inventory."),
     "reencrypt": ("batchkms.cli.reencrypt:reencrypt", "Move ciphertexts to another CMK."),
     "decrypt": ("batchkms.cli.decrypt:decrypt", "Restore the plaintexts of a result file."),

@@ -10,12 +10,10 @@ from typing import Any
 import click
 
 from batchkms.cli.batch import run_job
-from batchkms.cli.earlierjob import earlier_job
+from batchkms.cli.inputs import job_of
 from batchkms.cli.main import command_options
-from batchkms.errors import ConfigError
 from batchkms.job import JobSpec, job_from
 from batchkms.options import OF_COMMAND
-from batchkms.runs.manifest import Manifest
 from batchkms.runs.retrying import Selection, manifest_to_retry
 
 
@@ -46,19 +44,16 @@ def run_retry(order: JobSpec) -> int:
     What the order does not say is as it was in the run. Raises ConfigError and InputError.
     """
     manifest = manifest_to_retry(Path(order.output))
-    classes = None if order.classes is None else frozenset(order.classes)
-    return run_job(_job(order, manifest), retry=Selection(classes))
-
-
-def _job(order: JobSpec, manifest: Manifest) -> JobSpec:
-    content = manifest.content
-    path = order.input or content["input"]["path"]
-    if path == "-" and not order.input:
-        raise ConfigError(
-            "the input of this run came through stdin", hint="name it again: --input FILE, or -"
-        )
-    options = {option.field: option for option in OF_COMMAND[content["command"]]}
+    options = {option.field: option for option in OF_COMMAND[manifest.content["command"]]}
     given = {
         name: options[name].write(getattr(order, name)) for name in order.given if name in options
     }
-    return earlier_job(manifest, input_path=path, output=order.output, given=given)
+    spec = job_of(
+        manifest,
+        output=order.output,
+        input_path=order.input or None,
+        flags=given,
+        environ={},
+    )
+    classes = None if order.classes is None else frozenset(order.classes)
+    return run_job(spec, retry=Selection(classes))

@@ -42,8 +42,9 @@ class Unusable(Exception):
 class Mapper(ABC):
     """Maps the rows of one input. What makes a record of them, a subclass says."""
 
-    columns: tuple[str | None, ...]
-    """The columns whose values `from_values` takes; None stands for one that is not read."""
+    columns: tuple[str, ...]
+    """The columns whose values `from_values` takes; an empty name stands for one that is not read.
+    """
 
     def __init__(self) -> None:
         self.first_own: int | None = None
@@ -58,8 +59,8 @@ class Mapper(ABC):
             if isinstance(own, Result):
                 return own
             seq = own
-        values = [None if column is None else row.get(column) for column in self.columns]
-        return self.from_values(seq, line, values, kept)
+        get = row.get
+        return self.from_values(seq, line, [get(column) for column in self.columns], kept)
 
     def from_values(
         self, seq: int, line: int, values: Sequence[Any], kept: Kept = None
@@ -184,16 +185,14 @@ def kind_of(value: object) -> str:
     return kinds.get(type(value), "an object")
 
 
-def not_too_large(plaintext: bytes, max_plaintext_bytes: int) -> bytes:
-    """The plaintext itself. Raises Unusable if it has more bytes than that."""
-    if len(plaintext) <= max_plaintext_bytes:
-        return plaintext
+def too_large(plaintext: bytes, max_plaintext_bytes: int) -> Unusable:
+    """What is wrong with a plaintext that has more bytes than that."""
     size, most = f"{len(plaintext):,}", f"{max_plaintext_bytes:,}"
     if max_plaintext_bytes <= MAX_PLAINTEXT_BYTES:
         reason = f"more than the {most} that KMS takes; split it, or add --oversize envelope"
     else:
         reason = f"more than the {most} that are encrypted with a data key; split it"
-    raise Unusable("PlaintextTooLarge", f"the plaintext has {size} bytes, {reason}")
+    return Unusable("PlaintextTooLarge", f"the plaintext has {size} bytes, {reason}")
 
 
 def from_base64(text: str) -> bytes | None:
