@@ -24,6 +24,7 @@ _OF_A_STEP = ("command", "allow-failures")
 """Keys of a step that are no options of its command."""
 
 _WRITES = ("encrypt", "reencrypt", "decrypt")
+_MAKES_A_FILE = (*_WRITES, "check")
 _NOT_FOR_ALL = ("BATCHKMS_INPUT", "BATCHKMS_OUTPUT", "BATCHKMS_CONFIG")
 
 
@@ -49,7 +50,7 @@ class Step:
         spec = self.spec
         if spec.command in ABOUT_AN_OUTPUT:
             return f"{spec.command} {spec.output}"
-        to = f" → {spec.output}" if spec.command in _WRITES and spec.output else ""
+        to = f" → {spec.output}" if spec.command in _MAKES_A_FILE and spec.output else ""
         return f"{spec.command} {spec.input}{to}"
 
 
@@ -168,7 +169,7 @@ def _check_together(path: str, steps: Sequence[Step]) -> None:
         if source == "-" and source in read:
             raise _clash(path, read[source], step, "both read stdin")
         read.setdefault(source, step)
-        if step.spec.command not in _WRITES or not output:
+        if step.spec.command not in _MAKES_A_FILE or not output:
             continue
         if output in written:
             raise _clash(path, written[output], step, f"both write {step.spec.output}")

@@ -252,6 +252,36 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
 
 
+async def test_sighup_takes_the_rate_in_a_retry_too(batchkms: Program, tmp_path: Path) -> None:
+    failing = {"now": True}
+
+    def fail(action: str) -> str | None:
+        return "InternalError" if failing["now"] else None
+
+    batchkms.write("in.jsonl", to_jsonl(_rows(90)))
+    head, _, rest = RETRIED.partition('[[step]]\ncommand = "retry"')
+    async with Emulator(data_dir=tmp_path / "kms", rate_limit=None, fail=fail) as kms:
+        batchkms.write("first.toml", head)
+        ended = await batchkms.beside("run", "first.toml", *_target(kms), environ=credentials(kms))
+        assert ended.code == 4
+        failing["now"] = False
+        only = 'rate = {rate}\n[[step]]\ncommand = "retry"' + rest
+        job = batchkms.write("job.toml", only.format(rate=5))
+        process = await asyncio.create_subprocess_exec(
+            *batchkms.command("run", "job.toml", *_target(kms)[:2]),
+            cwd=batchkms.folder,
+            env=batchkms.environ(credentials(kms)),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        partial = batchkms.folder / "out.jsonl.partial"
+        await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+        job.write_text(only.format(rate=2000))
+        process.send_signal(signal.SIGHUP)
+        _, stderr = await asyncio.wait_for(process.communicate(), 15)
+    assert process.returncode == 0, stderr
+    assert b"the job file was read again: 2,000 calls/s" in stderr
+
+
 def test_a_job_leaves_nothing_behind_for_the_next_one(batchkms: Program) -> None:
     batchkms.write("in.jsonl", to_jsonl(_rows(5)))
     batchkms.write("job.toml", 'rate = "off"\n' + THREE)
