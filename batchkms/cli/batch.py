@@ -106,7 +106,9 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
         except AlreadyFinished as finished:
             return _told_finished(finished, spec)
         rows = begun.input_rows()
-        batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
+        unseen = set(spec.keep or ())
+        taken = _looked_for(_limited(source.batches(), spec.limit), unseen)
+        batches = await _first_read(rows.remaining(taken))
         operation = await make_operation(spec, connection, stack)
         rate = await found_rate(spec, connection)
         quotas = Quotas(per_second(operation.groups, less_reserve(rate, spec.reserve)))
@@ -145,6 +147,7 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
         rate=quotas[operation.groups[0]].per_second,
         key_id=connection.demo_key_id if spec.command == "encrypt" else None,
         error=ending.error,
+        notes=[f"no row has a column {name!r} to keep: check its name" for name in sorted(unseen)],
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
     return _told(summary, spec)
@@ -219,6 +222,14 @@ async def _first_read(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Ba
                 yield batch
 
     return all_of_it()
+
+
+async def _looked_for(batches: AsyncIterator[Batch], unseen: set[str]) -> AsyncIterator[Batch]:
+    """The batches; the names of kept columns that come in them are taken out of `unseen`."""
+    async for batch in batches:
+        if unseen:
+            unseen.difference_update(*[item.kept for item in batch if item.kept])
+        yield batch
 
 
 async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIterator[Batch]:

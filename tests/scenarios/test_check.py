@@ -183,6 +183,16 @@ async def test_kept_columns_come_through_a_killed_and_a_retried_run(
     assert batchkms("audit", output).code == 0
 
 
+async def test_a_kept_column_that_no_row_has_is_told(batchkms: Program, kms: Emulator) -> None:
+    batchkms.write("in.jsonl", '{"id":"a","plaintext":"p","owner":"team"}\n')
+    flags, environ = service(kms)
+    job = ("encrypt", "in.jsonl", *flags, "--keep", "owner,ownr", "-o", "out.jsonl")
+    ended = await batchkms.beside(*job, environ=environ)
+    assert ended.code == 0
+    assert "next: no row has a column 'ownr' to keep" in ended.stderr
+    assert "'owner'" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("keep", "says"),
     [("plaintext", "holds the plaintext"), ("status", "have a column 'status' of their own")],
