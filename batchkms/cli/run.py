@@ -77,6 +77,7 @@ def _run_step(step: Step, steps: list[Step], read: ReadSteps) -> int:
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
     log.info("step %d of %d: %s", step.number, len(steps), step.title)
     _take_signals()
+    thresholds = gc.get_threshold()
     try:
         if (code := _left_to_its_retry(step, steps)) is not None:
             return code
@@ -87,6 +88,8 @@ def _run_step(step: Step, steps: list[Step], read: ReadSteps) -> int:
         return tell_error(error)
     finally:
         # A run collects seldom and leaves what it has loaded out of it: here its rest goes.
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
         gc.collect()
 
 
