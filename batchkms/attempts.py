@@ -81,7 +81,7 @@ class Attempts:
         try:
             result = await self.operation.do(record, case)
         except KmsError as error:
-            result = self._given_up(record, error, case.key_id)
+            result = self._given_up(record, error)
         result.attempts = case.attempts
         result.latency_ms = case.latency_ms
         return result
@@ -94,9 +94,7 @@ class Attempts:
         calls = _LotCalls(self)
         outcomes = await self.operation.do_lot(records, calls)
         results = [
-            outcome
-            if isinstance(outcome, Result)
-            else self._given_up(record, outcome, calls.key_ids.get(outcome))
+            outcome if isinstance(outcome, Result) else self._given_up(record, outcome)
             for record, outcome in zip(records, outcomes, strict=True)
         ]
         results[0].attempts = calls.attempts
@@ -107,11 +105,11 @@ class Attempts:
         """A number that nothing else in this run has."""
         return next(self._numbers)
 
-    def _given_up(self, record: Record, cause: KmsError, key_id: str | None) -> Result:
-        """`key_id` is the CMK that the failed call depended on, where that is known."""
+    def _given_up(self, record: Record, cause: KmsError) -> Result:
         # From here on the message may be shown, be it in a result or for the whole run.
         error = cause.saying(scrub(cause.message, record.plaintext))
         scope = error.verdict.scope
+        key_id = error.key_id
         condemned = scope is Scope.KEY and key_id is not None and not self.key_per_record
         if scope is Scope.RUN or condemned:
             about = f"the CMK {key_id} cannot be used: " if condemned else ""
@@ -136,14 +134,12 @@ class _Case:
     Times in seconds, on the loop's clock.
     """
 
-    __slots__ = ("attempts", "charged", "error", "key_id", "latency_ms", "number", "run", "started")
+    __slots__ = ("attempts", "charged", "error", "latency_ms", "number", "run", "started")
 
     def __init__(self, run: Attempts) -> None:
         self.run = run
         self.number = run.next_number()
         """Tells it from all others of the run; `seq` is the caller's and may repeat."""
-        self.key_id: str | None = None
-        """The CMK of its last call."""
         self.attempts = 0
         self.charged = 0
         """The attempts that count for the cap: those since the last success, without probes."""
@@ -157,13 +153,14 @@ class _Case:
         self, group: Group, call: Callable[[], Awaitable[T]], *, key_id: str | None = None
     ) -> T:
         """See `operations.base.Calls`."""
-        run, self.key_id = self.run, key_id
+        run = self.run
         while True:
             if key_id is not None and (refused := run.refused_keys.get(key_id)):
                 raise refused
             try:
                 answer = await self._attempt(group, call)
             except KmsError as error:
+                error.key_id = key_id
                 if error.verdict.retryable and run.finishing:
                     raise RunStopped("the run was stopped before this row was done") from None
                 if error.verdict.retryable and run.gates[group].active:
@@ -261,14 +258,12 @@ class _Case:
 class _LotCalls:
     """The calls of one lot, each with attempts and a deadline of its own. Implements `Calls`."""
 
-    __slots__ = ("attempts", "key_ids", "latency_ms", "run")
+    __slots__ = ("attempts", "latency_ms", "run")
 
     def __init__(self, run: Attempts) -> None:
         self.run = run
         self.attempts = 0
         self.latency_ms: float | None = None
-        self.key_ids: dict[KmsError, str | None] = {}
-        """The CMK that each failed call depended on."""
 
     async def make(
         self, group: Group, call: Callable[[], Awaitable[T]], *, key_id: str | None = None
@@ -278,7 +273,6 @@ class _LotCalls:
         try:
             return await case.make(group, call, key_id=key_id)
         except KmsError as error:
-            self.key_ids[error] = key_id
             unusable = error.verdict.scope is Scope.KEY and key_id is not None
             if unusable and self.run.key_per_record:
                 # Not only once this lot is done: others wait to ask for the same CMK.

@@ -13,13 +13,22 @@ from batchkms.sources.base import DEFAULT_FIELDS
 EMULATOR_REGION = "ap-guangzhou"
 """The region that is called where any will do: on loopback, nothing depends on it."""
 
+ABOUT_AN_OUTPUT = ("retry", "audit")
+"""Commands that are given the output of a run; where its input is, the manifest says."""
+
 Values = dict[str, Any]
 
 
 def check(command: str, values: Values) -> None:
     """Raises ConfigError for a combination that makes no sense; fills in a region that follows."""
+    if command in ABOUT_AN_OUTPUT:
+        if values["output"] is None:
+            raise ConfigError("no output was given", hint="name the output of a run")
+        return
     if values["input"] is None:
         raise ConfigError("no input was given", hint="name a file, or - for stdin")
+    if command == "inspect":
+        return
     if command in ("encrypt", "reencrypt", "decrypt"):
         _check_output(command, values)
     _check_fields(command, values)

@@ -69,6 +69,36 @@ class RowSet:
                 yield from (free for free in range(seq, end) if free not in self)
             seq = end
 
+    def gaps(self, most: int) -> list[tuple[int, int]]:
+        """The first stretches without a row between rows, as their first and last number."""
+        gaps: list[tuple[int, int]] = []
+        after: int | None = None
+        for number in sorted(self._chunks):
+            base = number << 16
+            if self._chunks[number] == _FULL and after == base:
+                after = base + _CHUNK_BITS
+                continue
+            for seq in self._in_chunk(number):
+                if after is not None and seq > after:
+                    gaps.append((after, seq - 1))
+                    if len(gaps) >= most:
+                        return gaps
+                after = seq + 1
+        return gaps
+
+    def bounds(self) -> tuple[int, int] | None:
+        """The smallest and the largest row, None if there is none."""
+        if not self._count:
+            return None
+        least, most = min(self._chunks), max(self._chunks)
+        return next(self._in_chunk(least)), list(self._in_chunk(most))[-1]
+
+    def _in_chunk(self, number: int) -> Iterator[int]:
+        base = number << 16
+        for at, byte in enumerate(self._chunks[number]):
+            if byte:
+                yield from (base + at * 8 + bit for bit in range(8) if byte >> bit & 1)
+
     def __contains__(self, seq: int) -> bool:
         chunk = self._chunks.get(seq >> 16)
         return chunk is not None and bool(chunk[(seq & 0xFFFF) >> 3] & (1 << (seq & 7)))

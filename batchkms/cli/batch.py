@@ -72,7 +72,13 @@ def run_job(
 
         return run_check(spec)
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return loop_runner(spec)(_run(spec, again, retry))
+    thresholds = gc.get_threshold()
+    try:
+        return loop_runner(spec)(_run(spec, again, retry))
+    finally:
+        # Another job may follow in this process: what this one has left can go then.
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) -> int:
