@@ -162,8 +162,9 @@ class Engine:
         ending = asyncio.create_task(self._end_output(producer))
         try:
             while results := await self._outbox.take():
+                held_bytes = sum([result.size_bytes for result in results])
                 yield results
-                self._window.release(items=len(results))
+                self._window.release(items=len(results), size_bytes=held_bytes)
             if error := self._stopped_by or self._source_error:
                 raise error
         finally:
@@ -314,6 +315,7 @@ class Engine:
         return self._queue.popleft() if self._workers_now <= self._workers_wanted else None
 
     def _settled(self, ordinal: int, result: Result) -> None:
+        self._window.hold(result.size_bytes)
         # Whoever has nothing left to do may be waiting for the room that this Result takes.
         self._outbox.put(ordinal, result, at_once=not self._queue)
         self.tally.count(result)

@@ -34,6 +34,10 @@ class Window:
         self._items_left -= 1
         self._bytes_left -= size_bytes
 
+    def hold(self, size_bytes: int) -> None:
+        """An item that is in became so much larger, whether there was room for that or not."""
+        self._bytes_left -= size_bytes
+
     def release(self, *, items: int = 0, size_bytes: int = 0) -> None:
         """Items left, or the bytes of one are no longer held."""
         self._items_left += items

@@ -221,9 +221,17 @@ class KmsClient:
             key_id = _same_key(answer, destination_key_id)
         return Reencrypted(blob, key_id, source_key_id, moved, request_id)
 
-    async def generate_data_key(self, key_id: str) -> DataKey:
-        """A new 256-bit data key, and the same encrypted under a CMK. Raises KmsError."""
-        answer = await self.call("GenerateDataKey", {"KeyId": key_id, "KeySpec": "AES_256"})
+    async def generate_data_key(
+        self, key_id: str, *, encryption_context: str | None = None
+    ) -> DataKey:
+        """A new 256-bit data key, and the same encrypted under a CMK. Raises KmsError.
+
+        The same context is needed to decrypt it.
+        """
+        parameters = {"KeyId": key_id, "KeySpec": "AES_256"}
+        if encryption_context is not None:
+            parameters["EncryptionContext"] = encryption_context
+        answer = await self.call("GenerateDataKey", parameters)
         plaintext = _plaintext(answer)
         if len(plaintext) != 32:
             raise ProtocolError(

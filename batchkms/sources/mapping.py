@@ -17,6 +17,7 @@ from batchkms.records import (
     MAX_CONTEXT_CHARACTERS,
     MAX_ID_CHARACTERS,
     MAX_PLAINTEXT_BYTES,
+    RESERVED_CONTEXT_MEMBER,
     Record,
     Result,
     rejected,
@@ -135,6 +136,12 @@ def read_context(context: object) -> str | None:
             "InvalidContext",
             "the encryption context is no JSON object whose values are all strings; "
             "write it as one",
+        )
+    if RESERVED_CONTEXT_MEMBER in context:
+        raise Unusable(
+            "InvalidContext",
+            f"the encryption context has the member {RESERVED_CONTEXT_MEMBER!r}, which only those "
+            "of data keys have; name it otherwise",
         )
     # Only now: what is nested deeper than the encoder goes is no object of strings either.
     sent = orjson.dumps(context).decode() if verbatim is None else verbatim
