@@ -298,6 +298,7 @@ class Engine:
         finally:
             self._window.release(size_bytes=sum([taken.size_bytes for taken in lot]))
         if all(result.ok for result in results):
+            self._window.hold(sum([result.size_bytes for result in results]))
             self._outbox.put_all([taken.ordinal for taken in lot], results)
             self.tally.count_ok(results)
             return
