@@ -28,9 +28,12 @@ if TYPE_CHECKING:
         RunStopped,
         ServiceError,
     )
-    from batchkms.kms.client import Decrypted, Encrypted, KmsClient
+    from batchkms.kms.client import DataKey, Decrypted, Encrypted, KmsClient, Reencrypted
     from batchkms.kms.credentials import Credentials, StaticCredentials, find_credentials
+    from batchkms.operations.decrypt import Decrypt
     from batchkms.operations.encrypt import Encrypt
+    from batchkms.operations.envelope import Envelope
+    from batchkms.operations.reencrypt import Reencrypt, Transfer
     from batchkms.records import ErrorClass, Record, Result
     from batchkms.retry import RetryPolicy
     from batchkms.runner import bulk
@@ -40,10 +43,13 @@ __all__ = [
     "ConfigError",
     "Credentials",
     "CredentialsError",
+    "DataKey",
+    "Decrypt",
     "Decrypted",
     "Emulator",
     "Encrypt",
     "Encrypted",
+    "Envelope",
     "ErrorClass",
     "KmsClient",
     "KmsError",
@@ -51,11 +57,14 @@ __all__ = [
     "OutageError",
     "ProtocolError",
     "Record",
+    "Reencrypt",
+    "Reencrypted",
     "Result",
     "RetryPolicy",
     "RunStopped",
     "ServiceError",
     "StaticCredentials",
+    "Transfer",
     "__version__",
     "bulk",
     "find_credentials",
@@ -73,13 +82,19 @@ _HOMES = {
     "ProtocolError": "batchkms.errors",
     "RunStopped": "batchkms.errors",
     "ServiceError": "batchkms.errors",
+    "DataKey": "batchkms.kms.client",
     "Decrypted": "batchkms.kms.client",
     "Encrypted": "batchkms.kms.client",
     "KmsClient": "batchkms.kms.client",
+    "Reencrypted": "batchkms.kms.client",
     "Credentials": "batchkms.kms.credentials",
     "StaticCredentials": "batchkms.kms.credentials",
     "find_credentials": "batchkms.kms.credentials",
+    "Decrypt": "batchkms.operations.decrypt",
     "Encrypt": "batchkms.operations.encrypt",
+    "Envelope": "batchkms.operations.envelope",
+    "Reencrypt": "batchkms.operations.reencrypt",
+    "Transfer": "batchkms.operations.reencrypt",
     "ErrorClass": "batchkms.records",
     "Record": "batchkms.records",
     "Result": "batchkms.records",
