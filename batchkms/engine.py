@@ -54,7 +54,10 @@ class MaxFailures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """The bounds of a run. Times in seconds."""
+    """The bounds of a run. Times in seconds.
+
+    `stops_when_all_fail` ends a run whose first 100 rows all failed.
+    """
 
     concurrency: int = 64
     queue_records: int = 1_000
@@ -64,6 +67,7 @@ class EngineOptions:
     drain_grace_s: float = 15.0
     max_failures: MaxFailures = MaxFailures()
     key_per_record: bool = False
+    stops_when_all_fail: bool = True
 
 
 class Engine:
@@ -306,7 +310,8 @@ class Engine:
         elif not result.ok:
             self._first_failures += ordinal <= ALL_FAILED_ROWS
             # Where an earlier part of the run did rows, nothing is wrong with all of them.
-            if self._first_failures == ALL_FAILED_ROWS and not self._kept_ok:
+            judged = self._options.stops_when_all_fail and not self._kept_ok
+            if self._first_failures == ALL_FAILED_ROWS and judged:
                 self.stop(_all_failed(result))
         if self._options.max_failures.exceeded(self._own_failures(), self.tally.done):
             self.stop(_too_many(self.tally))
