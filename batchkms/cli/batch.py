@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -18,7 +17,7 @@ from batchkms.cli.connect import Connection, calls_per_second, connect
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.main import printable, tell
 from batchkms.cli.operations import make_operation, result_columns
-from batchkms.cli.running import Running
+from batchkms.cli.running import Running, sigterm_is_sigint
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.engine import Batch, Engine
 from batchkms.errors import BatchKmsError, ConfigError, RunStopped
@@ -90,7 +89,7 @@ def loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
 async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) -> int:
     began_s = time.monotonic()
     tally = Tally()
-    _take_sigterm_for_sigint()
+    sigterm_is_sigint()
     async with AsyncExitStack() as stack:
         if spec.output == "-" and was_closed(1):
             raise ConfigError("stdout is closed", hint="write to a file with -o FILE")
@@ -159,13 +158,6 @@ def _spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-
-
-def _take_sigterm_for_sigint() -> None:
-    """Until the run has begun, both end the command alike; then they drain it."""
-    if sys.platform != "win32":
-        interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, interrupt)
 
 
 def _source(spec: JobSpec, stack: AsyncExitStack) -> Source:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "decrypt": ("batchkms.cli.decrypt:decrypt", "Restore the plaintexts of a result file."),
     "retry": ("batchkms.cli.retry:retry", "Do the failed rows of an output again."),
     "audit": ("batchkms.cli.audit:audit", "Check an output against its manifest and input."),
+    "verify": ("batchkms.cli.verify:verify", "Decrypt an output and compare it with its input."),
     "emulator": ("batchkms.cli.emulator:emulator", "Run a KMS on this machine, for tests."),
 }
 """Where each command is, and its line in --help: none is imported before it is called."""
