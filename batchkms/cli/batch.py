@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,7 @@ from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
 from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import InputRows, input_description, path_text
+from batchkms.runs.inplace import InPlaceColumn, InPlaceOutput
 from batchkms.runs.output import open_output
 from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
@@ -45,6 +47,8 @@ asyncio's own loop takes half the CPU time."""
 
 JobReader = Callable[[], JobSpec]
 
+Then = Callable[[], Awaitable[InPlaceColumn]]
+
 
 def run_command(
     command: str, input_path: str | None, config: str | None, flags: Mapping[str, Any]
@@ -58,20 +62,42 @@ def run_command(
         environ=os.environ,
         config=config,
     )
-    return run_job(read(), again=read if config else None)
+    spec, again = read(), read if config else None
+    if spec.in_place_column and not spec.dry_run:
+        return _run_in_place(spec, again)
+    return run_job(spec, again=again)
+
+
+def _run_in_place(spec: JobSpec, again: JobReader | None) -> int:
+    """Writes the results beside OUT and, when they are complete, OUT of them."""
+    output = InPlaceOutput(
+        spec.output,
+        input_path=spec.input,
+        input_format_name=spec.format,
+        results_format=spec.output_format,
+        field=spec.fields().plaintext,
+        overwrite=spec.overwrite,
+        resume=spec.resume,
+    )
+    output.refuse()
+    return run_job(replace(spec, output=output.results), again=again, then=output.finish)
 
 
 def run_job(
-    spec: JobSpec, *, again: JobReader | None = None, retry: Selection | None = None
+    spec: JobSpec,
+    *,
+    again: JobReader | None = None,
+    retry: Selection | None = None,
+    then: Then | None = None,
 ) -> int:
     """Runs a batch job to its end and returns the exit code.
 
     `again` reads the job anew, for SIGHUP. `retry` says which rows of a finished output are to
-    be done again. Raises ConfigError and InputError, before anything
-    was sent.
+    be done again, `then` what follows once the results are complete. Raises ConfigError and
+    InputError, before anything was sent.
     """
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return loop_runner(spec)(_run(spec, again, retry))
+    return loop_runner(spec)(_run(spec, again, retry, then))
 
 
 def loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
@@ -86,7 +112,9 @@ def loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
     return partial(asyncio.run, debug=False)
 
 
-async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) -> int:
+async def _run(
+    spec: JobSpec, again: JobReader | None, retry: Selection | None, then: Then | None
+) -> int:
     began_s = time.monotonic()
     tally = Tally()
     sigterm_is_sigint()
@@ -108,7 +136,7 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
         try:
             begun = _begun(output, identity, spec.resume, retry, tally)
         except AlreadyFinished as finished:
-            return _told_finished(finished, spec)
+            return _told_finished(finished, spec, await then() if then else None)
         rows = InputRows(done=begun.done, expected=begun.expected)
         batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
         operation = await make_operation(spec, connection, stack)
@@ -148,7 +176,18 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
         error=ending.error,
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
-    return _told(summary, spec)
+    return _told(await _followed(summary, then), spec)
+
+
+async def _followed(summary: Summary, then: Then | None) -> Summary:
+    """The summary after what follows a run that has finished."""
+    if then is None or summary.state is not State.FINISHED:
+        return summary
+    sigterm_is_sigint()
+    try:
+        return replace(summary, in_place=await then())
+    except RunStopped as error:
+        return replace(summary, state=State.STOPPED, error=error)
 
 
 def _spare_the_collector() -> None:
@@ -260,13 +299,16 @@ def _reload(again: JobReader, spec: JobSpec, quotas: Quotas, engine: Engine, beg
     )
 
 
-def _told_finished(finished: AlreadyFinished, spec: JobSpec) -> int:
+def _told_finished(finished: AlreadyFinished, spec: JobSpec, in_place: InPlaceColumn | None) -> int:
     """Says what an earlier run has done, and exits as it did."""
     if spec.summary == "json":
-        put(ascii_json(finished.as_json()))
+        told = {"in_place": in_place.as_json()} if in_place else {}
+        put(ascii_json({**finished.as_json(), **told}))
     else:
         line = f"nothing to do: {finished.output} was finished at {finished.ended_at}"
         say(f"batchkms: {printable(line)}")
+        if in_place is not None:
+            say(f"batchkms: {printable(in_place.as_text())}")
     return finished.exit_code
 
 
