@@ -125,7 +125,10 @@ class InPlaceOutput:
         if manifest is None or not manifest.finished:
             raise OutputError(f"the manifest of {self.results} is gone", hint="restore it")
         noted = manifest.in_place
-        present = await asyncio.to_thread(_sha256, self._path)
+        try:
+            present = await asyncio.to_thread(_sha256, self._path)
+        except OSError as error:
+            raise self._unwritten(error) from None
         made_of = manifest.content["output"].get("sha256")
         if present is not None and present == noted.get("sha256") and self._is_of(noted, made_of):
             return self._told(noted)

@@ -69,6 +69,10 @@ class RowIndex:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the temporary file."""
         self._file.close()
 
     def add(self, seq: int, offset: int, flags: int) -> bool:

@@ -133,7 +133,7 @@ class Verification:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._index.__exit__(None, None, None)
+        self._index.close()
 
     async def read_output(self) -> None:
         """Takes every row of the output into the index. Raises OutputError."""

@@ -129,7 +129,19 @@ async def test_rows_under_a_disabled_key_are_unverified(batchkms: Program, kms: 
     assert ended.code == 1, ended.stderr
     assert summary["counts"] == {}
     assert summary["unverified"]["classes"] == {"key_unavailable": 300}
-    assert summary["calls"] == 1, "a CMK that was refused once is not asked for again"
+    assert summary["calls"] == 21, "a CMK that was refused for 20 rows is not asked for again"
+
+
+async def test_one_row_that_names_a_wrong_key_says_nothing_of_the_others(
+    batchkms: Program, kms: Emulator
+) -> None:
+    output = await _encrypted(batchkms, kms)
+    # As a service may answer for a ciphertext whose first part was damaged.
+    kms.faults.add({"action": "Decrypt", "code": "ResourceUnavailable.CmkNotFound", "times": 1})
+    ended, summary = await _verified(batchkms, kms, output, "in.jsonl", "--concurrency", "1")
+    assert ended.code == 1, ended.stderr
+    assert summary["verified"] == 299
+    assert summary["unverified"]["codes"] == {"ResourceUnavailable.CmkNotFound": 1}
 
 
 async def test_rows_that_the_service_fails_are_unverified_for_now(
