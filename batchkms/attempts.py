@@ -77,11 +77,11 @@ class Attempts:
 
         Raises RunStopped when an error condemns the whole run, or the run was stopped.
         """
-        case = _Case(self, next(self._numbers))
+        case = _Case(self)
         try:
             result = await self.operation.do(record, case)
         except KmsError as error:
-            return self._given_up(record, case, error)
+            result = self._given_up(record, error)
         result.attempts = case.attempts
         result.latency_ms = case.latency_ms
         return result
@@ -91,33 +91,34 @@ class Attempts:
 
         Calls that were made for all of them count for the first one. Raises as `settle` does.
         """
-        case = _Case(self, next(self._numbers))
-        outcomes = await self.operation.do_lot(records, case)
+        calls = _LotCalls(self)
+        outcomes = await self.operation.do_lot(records, calls)
         results = [
-            outcome if isinstance(outcome, Result) else self._given_up(record, None, outcome)
+            outcome if isinstance(outcome, Result) else self._given_up(record, outcome)
             for record, outcome in zip(records, outcomes, strict=True)
         ]
-        results[0].attempts = case.attempts
-        results[0].latency_ms = case.latency_ms
+        results[0].attempts = calls.attempts
+        results[0].latency_ms = calls.latency_ms
         return results
 
-    def _given_up(self, record: Record, case: _Case | None, cause: KmsError) -> Result:
+    def next_number(self) -> int:
+        """A number that nothing else in this run has."""
+        return next(self._numbers)
+
+    def _given_up(self, record: Record, cause: KmsError) -> Result:
         # From here on the message may be shown, be it in a result or for the whole run.
         error = cause.saying(scrub(cause.message, record.plaintext))
         scope = error.verdict.scope
-        key_id = case.key_id if case is not None else self.operation.key_id(record)
+        key_id = error.key_id
         condemned = scope is Scope.KEY and key_id is not None and not self.key_per_record
         if scope is Scope.RUN or condemned:
             about = f"the CMK {key_id} cannot be used: " if condemned else ""
             raise RunStopped(f"{about}{error}", hint=error.hint or error.verdict.advice)
         if scope is Scope.KEY and key_id is not None:
-            self._refuse(key_id, error)
-        named = key_id or self.operation.key_id(record)
-        result = failed(record, named, error, attempts=0 if case is None else case.attempts)
-        result.latency_ms = None if case is None else case.latency_ms
-        return result
+            self.refuse(key_id, error)
+        return failed(record, key_id or self.operation.key_id(record), error, attempts=0)
 
-    def _refuse(self, key_id: str, error: KmsError) -> None:
+    def refuse(self, key_id: str, error: KmsError) -> None:
         """Remembers that a CMK cannot be used, and forgets the one known longest for it."""
         if key_id in self.refused_keys:
             return
@@ -128,19 +129,17 @@ class Attempts:
 
 
 class _Case:
-    """The calls of one record or lot, and how far it has come. Implements `operations.Calls`.
+    """The calls of one record, and how far it has come. Implements `operations.Calls`.
 
     Times in seconds, on the loop's clock.
     """
 
-    __slots__ = ("attempts", "charged", "error", "key_id", "latency_ms", "number", "run", "started")
+    __slots__ = ("attempts", "charged", "error", "latency_ms", "number", "run", "started")
 
-    def __init__(self, run: Attempts, number: int) -> None:
+    def __init__(self, run: Attempts) -> None:
         self.run = run
-        self.number = number
+        self.number = run.next_number()
         """Tells it from all others of the run; `seq` is the caller's and may repeat."""
-        self.key_id: str | None = None
-        """The CMK of its last call."""
         self.attempts = 0
         self.charged = 0
         """The attempts that count for the cap: those since the last success, without probes."""
@@ -154,13 +153,14 @@ class _Case:
         self, group: Group, call: Callable[[], Awaitable[T]], *, key_id: str | None = None
     ) -> T:
         """See `operations.base.Calls`."""
-        run, self.key_id = self.run, key_id
+        run = self.run
         while True:
             if key_id is not None and (refused := run.refused_keys.get(key_id)):
                 raise refused
             try:
                 answer = await self._attempt(group, call)
             except KmsError as error:
+                error.key_id = key_id
                 if error.verdict.retryable and run.finishing:
                     raise RunStopped("the run was stopped before this row was done") from None
                 if error.verdict.retryable and run.gates[group].active:
@@ -231,9 +231,13 @@ class _Case:
             run.tally.throttled += 1
             run.quotas[group].throttled()
         if error.verdict.retryable:
-            gate.failed(self.number, error)
+            gate.failed(self._at_fault(group, error), error)
         else:
             gate.answered()
+
+    def _at_fault(self, group: Group, error: KmsError) -> int:
+        """The number of the record that may itself be why this attempt failed."""
+        return self.number
 
     def _delay_s(self, error: KmsError) -> float | None:
         return self.run.retry.delay_s(
@@ -249,6 +253,50 @@ class _Case:
 
     def _paused_s(self) -> float:
         return sum(gate.paused_s() for gate in set(self.run.gates.values()))
+
+
+class _LotCalls:
+    """The calls of one lot, each with attempts and a deadline of its own. Implements `Calls`."""
+
+    __slots__ = ("attempts", "latency_ms", "run")
+
+    def __init__(self, run: Attempts) -> None:
+        self.run = run
+        self.attempts = 0
+        self.latency_ms: float | None = None
+
+    async def make(
+        self, group: Group, call: Callable[[], Awaitable[T]], *, key_id: str | None = None
+    ) -> T:
+        """See `operations.base.Calls`."""
+        case = _SharedCase(self.run)
+        try:
+            return await case.make(group, call, key_id=key_id)
+        except KmsError as error:
+            unusable = error.verdict.scope is Scope.KEY and key_id is not None
+            if unusable and self.run.key_per_record:
+                # Not only once this lot is done: others wait to ask for the same CMK.
+                self.run.refuse(key_id or "", error)
+            raise
+        finally:
+            self.attempts += case.attempts
+            self.latency_ms = case.latency_ms or self.latency_ms
+
+
+class _SharedCase(_Case):
+    """One call that any number of records wait for."""
+
+    __slots__ = ()
+
+    def _at_fault(self, group: Group, error: KmsError) -> int:
+        # So many records do not fail on their own: without this an outage would go unnoticed
+        # until several lots were given up. A single CMK or data key may well be the cause of an
+        # internal error, and is, as long as the run has others.
+        cause = error.verdict.error_class
+        shared = cause in (ErrorClass.NETWORK, ErrorClass.THROTTLED)
+        if shared or (group is Group.DATA_KEY and not self.run.key_per_record):
+            return self.run.next_number()
+        return self.number
 
 
 def _stopwatch() -> Callable[[], float]:

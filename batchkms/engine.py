@@ -15,6 +15,7 @@ import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 from batchkms.attempts import Attempts
 from batchkms.errors import InputBroken, RunStopped, TooManyFailures
@@ -39,6 +40,8 @@ LOT_RECORDS, LOT_BYTES = 256, 1024 * 1024
 class MaxFailures:
     """How many rows may fail before the run is stopped: a number, or a share of the rows."""
 
+    SHARE_FROM_ROWS: ClassVar[int] = 100
+
     rows: int | None = None
     share: float | None = None
 
@@ -49,7 +52,8 @@ class MaxFailures:
         """
         if self.rows is not None and failures > self.rows:
             return True
-        return self.share is not None and rows >= 100 and failures > self.share * rows
+        enough = rows >= self.SHARE_FROM_ROWS
+        return self.share is not None and enough and failures > self.share * rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,14 @@ class EngineOptions:
     max_failures: MaxFailures = MaxFailures()
     key_per_record: bool = False
     stops_when_all_fail: bool = True
+
+
+class _Taken(NamedTuple):
+    """A record that was taken from the source: as which one, and how much it holds."""
+
+    ordinal: int
+    record: Record
+    size_bytes: int
 
 
 class Engine:
@@ -102,7 +114,7 @@ class Engine:
             self._options.queue_records + self._options.concurrency, self._options.queue_bytes
         )
         self._outbox = Outbox(ordered=self._options.ordered)
-        self._queue: deque[tuple[int, Record]] = deque()
+        self._queue: deque[_Taken] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._workers: list[asyncio.Task[None]] = []
         self._producer: asyncio.Task[None] | None = None
@@ -154,8 +166,9 @@ class Engine:
         ending = asyncio.create_task(self._end_output(producer))
         try:
             while results := await self._outbox.take():
+                held_bytes = sum([result.size_bytes for result in results])
                 yield results
-                self._window.release(items=len(results))
+                self._window.release(items=len(results), size_bytes=held_bytes)
             if error := self._stopped_by or self._source_error:
                 raise error
         finally:
@@ -193,7 +206,10 @@ class Engine:
                 for item in batch:
                     if self._no_more_rows:
                         return  # a row of this very batch stopped the run
-                    await self._admit(item)
+                    size_bytes = item.size_bytes if isinstance(item, Record) else 0
+                    if not self._window.admits(size_bytes):
+                        await self._window.room(size_bytes)
+                    self._take(item, size_bytes)
             self.tally.exhausted = True
         except asyncio.CancelledError:
             if not _asked_to_end():
@@ -205,18 +221,16 @@ class Engine:
         finally:
             self._tell_no_more_rows()
 
-    async def _admit(self, item: Record | Result) -> None:
-        size_bytes = item.size_bytes if isinstance(item, Record) else 0
-        if not self._window.admits(size_bytes):
-            await self._window.room(size_bytes)
+    def _take(self, item: Record | Result, size_bytes: int) -> None:
         self._window.enter(size_bytes)
         self.tally.rows += 1
         self._taken += 1
         if isinstance(item, Result):
             self._settled(self._taken, item)
             return
-        self._queue.append((self._taken, item))
-        self._wake_one()
+        self._queue.append(_Taken(self._taken, item, size_bytes))
+        if self._idle:
+            self._wake_one()
 
     def _wake_one(self) -> None:
         while self._idle:
@@ -254,15 +268,14 @@ class Engine:
         self._workers_now += 1
         try:
             while (taken := await self._next()) is not None:
-                if self._is_local(taken[1]):
+                if self._is_local(taken.record):
                     await self._do_lot(self._lot(taken))
                     continue
-                ordinal, record = taken
                 try:
-                    result = await self._attempts.settle(record)
+                    result = await self._attempts.settle(taken.record)
                 finally:
-                    self._window.release(size_bytes=record.size_bytes)
-                self._settled(ordinal, result)
+                    self._window.release(size_bytes=taken.size_bytes)
+                self._settled(taken.ordinal, result)
         except asyncio.CancelledError:
             if not _asked_to_end():
                 self.stop(RunStopped("a call was cancelled from outside the run"))
@@ -273,25 +286,30 @@ class Engine:
         finally:
             self._workers_now -= 1
 
-    def _lot(self, first: tuple[int, Record]) -> list[tuple[int, Record]]:
+    def _lot(self, first: _Taken) -> list[_Taken]:
         """The first record and the local ones that wait behind it."""
-        queue, lot, left_bytes = self._queue, [first], LOT_BYTES
-        while queue and len(lot) < LOT_RECORDS and self._is_local(queue[0][1]):
-            left_bytes -= lot[-1][1].size_bytes
-            if left_bytes <= 0:
+        queue, lot, left_bytes = self._queue, [first], LOT_BYTES - first.size_bytes
+        while queue and len(lot) < LOT_RECORDS and self._is_local(queue[0].record):
+            left_bytes -= queue[0].size_bytes
+            if left_bytes < 0:
                 break
             lot.append(queue.popleft())
         return lot
 
-    async def _do_lot(self, lot: list[tuple[int, Record]]) -> None:
+    async def _do_lot(self, lot: list[_Taken]) -> None:
         try:
-            results = await self._attempts.settle_lot([record for _, record in lot])
+            results = await self._attempts.settle_lot([taken.record for taken in lot])
         finally:
-            self._window.release(size_bytes=sum(record.size_bytes for _, record in lot))
-        for (ordinal, _), result in zip(lot, results, strict=True):
-            self._settled(ordinal, result)
+            self._window.release(size_bytes=sum([taken.size_bytes for taken in lot]))
+        if all(result.ok for result in results):
+            self._window.hold(sum([result.size_bytes for result in results]))
+            self._outbox.put_all([taken.ordinal for taken in lot], results)
+            self.tally.count_ok(results)
+            return
+        for taken, result in zip(lot, results, strict=True):
+            self._settled(taken.ordinal, result)
 
-    async def _next(self) -> tuple[int, Record] | None:
+    async def _next(self) -> _Taken | None:
         while not self._queue:
             if self._no_more_rows or self._workers_now > self._workers_wanted:
                 return None
@@ -302,6 +320,7 @@ class Engine:
         return self._queue.popleft() if self._workers_now <= self._workers_wanted else None
 
     def _settled(self, ordinal: int, result: Result) -> None:
+        self._window.hold(result.size_bytes)
         # Whoever has nothing left to do may be waiting for the room that this Result takes.
         self._outbox.put(ordinal, result, at_once=not self._queue)
         self.tally.count(result)
@@ -313,6 +332,8 @@ class Engine:
             judged = self._options.stops_when_all_fail and not self._kept_ok
             if self._first_failures == ALL_FAILED_ROWS and judged:
                 self.stop(_all_failed(result))
+        elif self.tally.done != MaxFailures.SHARE_FROM_ROWS:
+            return  # a row that is ok can only make the share of failures smaller
         if self._options.max_failures.exceeded(self._own_failures(), self.tally.done):
             self.stop(_too_many(self.tally))
 

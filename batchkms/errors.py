@@ -301,7 +301,8 @@ class KmsError(BatchKmsError):
     """One call failed.
 
     `code` is the service's own code or a CamelCase code of ours; `request_id` is the
-    service's, where an answer carried one.
+    service's, where an answer carried one. `key_id` is the CMK that the call depended on, where
+    that is known: an error with the scope of a key is about that one.
     """
 
     def __init__(
@@ -312,8 +313,10 @@ class KmsError(BatchKmsError):
         request_id: str | None = None,
         hint: str | None = None,
         verdict: Verdict | None = None,
+        key_id: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.key_id = key_id
         self.code = code
         self.request_id = request_id
         self.verdict = verdict or verdict_for(code)
@@ -321,7 +324,12 @@ class KmsError(BatchKmsError):
     def saying(self, message: str) -> Self:
         """The same error with another message."""
         return type(self)(
-            self.code, message, request_id=self.request_id, hint=self.hint, verdict=self.verdict
+            self.code,
+            message,
+            request_id=self.request_id,
+            hint=self.hint,
+            verdict=self.verdict,
+            key_id=self.key_id,
         )
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from batchkms.records import Result
 
@@ -31,6 +32,10 @@ class Window:
     def enter(self, size_bytes: int) -> None:
         """An item came in."""
         self._items_left -= 1
+        self._bytes_left -= size_bytes
+
+    def hold(self, size_bytes: int) -> None:
+        """An item that is in became so much larger, whether there was room for that or not."""
         self._bytes_left -= size_bytes
 
     def release(self, *, items: int = 0, size_bytes: int = 0) -> None:
@@ -74,6 +79,15 @@ class Outbox:
             self._wake()
         elif self._ready and self._gathering is None:
             self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._wake)
+
+    def put_all(self, ordinals: Sequence[int], results: Sequence[Result]) -> None:
+        """Results of a lot are there."""
+        if self._ordered:
+            for ordinal, result in zip(ordinals, results, strict=True):
+                self.put(ordinal, result, at_once=True)
+        else:
+            self._ready += results
+            self._wake()
 
     def end(self) -> None:
         """No Result will follow. A run that was stopped has gaps: what is there is kept."""

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +29,8 @@ _INPUT, _CONFIG = "BATCHKMS_INPUT", "BATCHKMS_CONFIG"
 class JobSpec:
     """One batch job. The fields are the options of `options.EVERY`; times are in seconds.
 
-    An option that its command does not have is at its default; `output` is empty where there
-    is none.
+    An option that its command does not have is at its default; `input` and `output` are empty
+    where there is none. `given` are the fields of options that were given anywhere.
     """
 
     command: str
@@ -89,6 +89,9 @@ class JobSpec:
     all: bool
     sample: int | None
     seed: int | None
+    classes: tuple[str, ...] | None
+    no_input: bool
+    given: frozenset[str] = frozenset()
 
     @property
     def envelope(self) -> bool:
@@ -179,12 +182,14 @@ def job_from(
     environ: Mapping[str, str],
     config: str | None,
     base: Mapping[str, Any] | None = None,
+    file: Mapping[str, Any] | None = None,
 ) -> JobSpec:
     """The job that the user described. Flags beat environment beats file beats default.
 
     `base` are settings of an earlier job that take the place of the defaults. `flags` maps
-    field names to raw values, None where a flag was not given. Raises ConfigError, which names
-    where a wrong value was written.
+    field names to raw values, None where a flag was not given. `file` are values of a job file
+    that was read already (see `file_values`); no other one is looked for then. Raises
+    ConfigError, which names where a wrong value was written.
     """
     options = {option.field: option for option in OF_COMMAND[command]}
     values: dict[str, Any] = {option.field: option.default for option in EVERY}
@@ -194,20 +199,19 @@ def job_from(
             values[field] = _parsed(options[field], raw, f"the manifest's {field}")
     values["input"] = environ.get(_INPUT) or None
     config = config or environ.get(_CONFIG) or None
-    if config is not None:
-        values |= _from_file(config, options)
-    values |= _from_environment(environ, options)
+    given: dict[str, Any] = dict(file or {})
+    if config is not None and file is None:
+        given |= file_values(config, read_job_file(config), options.values())
+    given |= _from_environment(environ, options)
     for field, raw in flags.items():
         if raw is not None:
-            values[field] = _parsed(options[field], raw, f"--{options[field].name}")
+            given[field] = _parsed(options[field], raw, f"--{options[field].name}")
+    values |= given
     if input_path is not None:
         values["input"] = input_path
     check(command, values)
-    return JobSpec(command=command, **{**values, "output": values["output"] or ""})
-
-
-def _from_file(config: str, options: Mapping[str, Option]) -> dict[str, Any]:
-    return dict(_file_values(config, read_job_file(config), options))
+    paths = {name: values[name] or "" for name in ("input", "output")}
+    return JobSpec(command=command, given=frozenset(given), **{**values, **paths})
 
 
 def read_job_file(config: str) -> dict[str, Any]:
@@ -226,29 +230,46 @@ def read_job_file(config: str) -> dict[str, Any]:
         ) from None
 
 
-def _file_values(
-    config: str, document: Mapping[str, Any], options: Mapping[str, Option]
-) -> Iterator[tuple[str, Any]]:
-    seen: set[str] = set()
-    for key, raw in document.items():
-        field = key.replace("-", "_")
-        if field in seen:
+def file_values(
+    where: str, table: Mapping[str, Any], options: Iterable[Option], *, more: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The values of a table of a job file, `where` for messages, by the fields of the options.
+
+    Raises ConfigError for a key that is no option of these, and for a wrong value; `more` are
+    other keys that could have been meant.
+    """
+    by_key = {option.key: option for option in options}
+    values: dict[str, Any] = {}
+    for written, raw in table.items():
+        key = written.replace("-", "_")
+        field = by_key[key].field if key in by_key else key
+        if field in values:
             raise ConfigError(
-                f"{config}: {key!r} is there twice, with - and with _", hint="leave one of them out"
+                f"{where}: {written!r} is there twice, with - and with _",
+                hint="leave one of them out",
             )
-        seen.add(field)
-        if field == "input":
+        if key in by_key:
+            values[field] = _parsed(by_key[key], raw, f"{where}: {written}")
+        elif key == "input":
             if not isinstance(raw, str) or not raw:
-                raise ConfigError(f"{config}: input takes a path", hint='write: input = "FILE"')
-            yield field, raw
-        elif field in options:
-            yield field, _parsed(options[field], raw, f"{config}: {key}")
+                raise ConfigError(f"{where}: input takes a path", hint='write: input = "FILE"')
+            values[field] = raw
         else:
-            names = ["input", *(option.name for option in options.values())]
-            near = difflib.get_close_matches(field.replace("_", "-"), names, n=1, cutoff=0.0)
-            raise ConfigError(
-                f"{config}: there is no option {key!r}", hint=f"the nearest name is {near[0]!r}"
-            )
+            names = ["input", *more, *(option.name for option in by_key.values())]
+            raise _no_such_key(where, written, names)
+    return values
+
+
+def _no_such_key(where: str, written: str, names: Sequence[str]) -> ConfigError:
+    if written == "step":
+        return ConfigError(
+            f"{where} is a list of steps, and this command is one step",
+            hint=f"run them all: batchkms run {where}",
+        )
+    near = difflib.get_close_matches(written.replace("_", "-"), names, n=1, cutoff=0.0)
+    return ConfigError(
+        f"{where}: there is no option {written!r}", hint=f"the nearest name is {near[0]!r}"
+    )
 
 
 def _from_environment(

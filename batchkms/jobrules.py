@@ -13,13 +13,22 @@ from batchkms.sources.base import DEFAULT_FIELDS
 EMULATOR_REGION = "ap-guangzhou"
 """The region that is called where any will do: on loopback, nothing depends on it."""
 
+ABOUT_AN_OUTPUT = ("retry", "audit")
+"""Commands that are given the output of a run; where its input is, the manifest says."""
+
 Values = dict[str, Any]
 
 
 def check(command: str, values: Values) -> None:
     """Raises ConfigError for a combination that makes no sense; fills in a region that follows."""
+    if command in ABOUT_AN_OUTPUT:
+        if values["output"] is None:
+            raise ConfigError("no output was given", hint="name the output of a run")
+        return
     if values["input"] is None:
         raise ConfigError("no input was given", hint="name a file, or - for stdin")
+    if command == "inspect":
+        return
     if command in ("encrypt", "reencrypt", "decrypt"):
         _check_output(command, values)
     _check_fields(command, values)
@@ -104,6 +113,11 @@ def _check_fields(command: str, values: Values) -> None:
 
 
 def _check_kept(values: Values) -> None:
+    if values["keep"] and values["input_profile"]:
+        raise ConfigError(
+            "--keep and --input-profile cannot go together",
+            hint="an export has no columns to keep: leave one of them out",
+        )
     columns = {*Result.__struct_encode_fields__}
     never = values["plaintext_field"] or DEFAULT_FIELDS["plaintext_field"]
     for kept in values["keep"] or ():
@@ -151,7 +165,7 @@ def _check_emulator(values: Values) -> None:
 def _check_service(command: str, values: Values) -> None:
     if values["data_dir"] is not None:
         raise ConfigError("--data-dir goes with --emulator", hint="leave one out, or add the other")
-    if command in ("encrypt", "check") and values["key_id"] is None and values["key_field"] is None:
+    if command == "encrypt" and values["key_id"] is None and values["key_field"] is None:
         raise ConfigError(
             "no CMK was given",
             hint="add --key-id ID, or --key-field NAME if the rows name their own; to try "
@@ -161,7 +175,8 @@ def _check_service(command: str, values: Values) -> None:
         host = urlsplit(parse_endpoint(values["endpoint"]).url).hostname
         if host is not None and is_loopback(host):
             values["region"] = EMULATOR_REGION
-    if values["region"] is None:
+    # A check without a region leaves the service out.
+    if values["region"] is None and command != "check":
         raise ConfigError(
             "no region was given",
             hint="add --region, such as ap-guangzhou, or set TENCENTCLOUD_REGION",

@@ -16,6 +16,8 @@ MAX_ENVELOPE_BYTES = 1024 * 1024
 MAX_CONTEXT_CHARACTERS = 1_024
 """The longest EncryptionContext string that KMS takes, in characters."""
 
+RESERVED_CONTEXT_MEMBER = "batchkms"
+"""No row's encryption context may have this member: the one of data keys does."""
 
 MAX_ID_CHARACTERS = 1_024
 """The longest id of a row: results are held in memory by the thousand."""
@@ -70,7 +72,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """About how much memory the record's own content takes, in bytes."""
         size = len(self.plaintext) + len(self.id) + len(self.encryption_context or "")
         if self.ciphertext is not None:
-            size += len(self.ciphertext)
+            size += len(self.ciphertext) + len(self.data_key or "")
         if self.kept:
             size += sum(map(_kept_bytes, self.kept.values()))
         return size
@@ -130,6 +132,11 @@ class Result(
     def ok(self) -> bool:
         """Whether the row was done."""
         return self.status == "ok"
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory what was made of the row takes, in bytes."""
+        return len(self.ciphertext or "") + len(self.plaintext or "")
 
     def __repr__(self) -> str:
         # The result of a decryption in a traceback must not show it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from hdrh.histogram import HdrHistogram
 
@@ -85,12 +86,19 @@ class Tally:
         """The code, or one for all others once there are too many different ones."""
         return code if code in self.by_code or len(self.by_code) < _CODES else OTHER_CODES
 
-    def _counted_key(self, key_id: str) -> str:
-        return key_id if key_id in self.by_key or len(self.by_key) < _KEYS else OTHER_KEYS
+    def count_ok(self, results: Sequence[Result]) -> None:
+        """Counts Results of rows that are ok, as `count` does each of them."""
+        self.ok += len(results)
+        self.unchanged += sum([result.reencrypted is False for result in results])
+        for key_id, rows in Counter([result.key_id or "" for result in results]).items():
+            self.by_key[self._counted_key(key_id)] += rows
+        for result in results:
+            if result.latency_ms is not None:
+                self._count_latency(result.latency_ms)
 
     def count(self, result: Result) -> None:
         """Counts one Result."""
-        if result.ok:
+        if result.status == "ok":
             self.ok += 1
             self.unchanged += result.reencrypted is False
             self.by_key[self._counted_key(result.key_id or "")] += 1
@@ -99,9 +107,15 @@ class Tally:
             self.by_class[result.error_class or ""] += 1
             self.by_code[self._counted_code(result.code or "")] += 1
         if result.latency_ms is not None:
-            self._latencies_us[max(1, round(result.latency_ms * 1000))] += 1
-            if len(self._latencies_us) >= _FOLDED_VALUES:
-                self._fold()
+            self._count_latency(result.latency_ms)
+
+    def _counted_key(self, key_id: str) -> str:
+        return key_id if key_id in self.by_key or len(self.by_key) < _KEYS else OTHER_KEYS
+
+    def _count_latency(self, latency_ms: float) -> None:
+        self._latencies_us[max(1, round(latency_ms * 1000))] += 1
+        if len(self._latencies_us) >= _FOLDED_VALUES:
+            self._fold()
 
     @property
     def latency(self) -> HdrHistogram:

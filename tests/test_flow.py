@@ -38,6 +38,17 @@ def test_a_window_admits_up_to_its_bounds() -> None:
     assert window.admits(60)
 
 
+def test_what_an_item_grew_by_takes_room() -> None:
+    window = Window(10, 100)
+    window.enter(60)
+    window.hold(80)
+    window.release(size_bytes=60)
+    assert window.admits(20)
+    assert not window.admits(21)
+    window.release(items=1, size_bytes=80)
+    assert window.admits(100)
+
+
 def test_an_item_over_the_whole_limit_gets_in_alone() -> None:
     window = Window(10, 100)
     assert window.admits(5_000)

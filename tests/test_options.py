@@ -88,6 +88,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("all", True, True),
     ("sample", "100", 100),
     ("seed", "7", 7),
+    ("class", "throttled, network", ("throttled", "network")),
+    ("no-input", True, True),
 ]
 
 BAD: dict[str, list[Any]] = {
@@ -132,6 +134,7 @@ BAD: dict[str, list[Any]] = {
     "reserve": ["100%", "-1%", "", "%", "x", True, None, "1e1", "30%%"],
     "max-failures": ["-1", "101%", "", "%", "x", None, True, 1.5, "5 %"],
 }
+BAD["class"] = [*BAD["names"], "slow", "throttled,slow"]
 BAD["seed"] = [raw for raw in BAD["number"] if raw != "0"]
 KINDS = {"rate": "rate", "reserve": "reserve", "max-failures": "max-failures"}
 
@@ -144,11 +147,11 @@ def kind_of(name: str) -> str:
         return "switch"
     if option.metavar == "TIME":
         return "duration"
-    if option.name == "seed":
-        return "seed"
+    if option.name in ("seed", "class"):
+        return option.name
     if option.metavar == "N":
         return "number"
-    if option.metavar in ("SIZE", "FIELD,…"):
+    if option.metavar in ("SIZE", "FIELD,…", "CLASS,…"):
         return "size" if option.metavar == "SIZE" else "names"
     closed = "|" in option.metavar or name == "log-level"
     return "format" if closed else "text"
@@ -249,7 +252,7 @@ def test_no_option_is_a_secret() -> None:
 
 def test_the_job_has_one_field_for_every_option() -> None:
     fields = {field.name for field in dataclasses.fields(JobSpec)}
-    assert fields - {"command", "input"} == {option.field for option in EVERY}
+    assert fields - {"command", "input", "given"} == {option.field for option in EVERY}
 
 
 def test_every_command_has_each_option_once() -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from batchkms.cli.main import _COMMANDS
+from batchkms.cli.run import FLAGS
 from batchkms.emulator import Emulator
-from batchkms.options import COMMON, Option
+from batchkms.options import COMMON, OF_COMMAND, Option
 from batchkms.records import BASE_COLUMNS, ErrorClass, Record
 
 ROOT = Path(__file__).parent.parent
@@ -40,21 +42,46 @@ def test_every_option_is_told_as_it_is(option: Option) -> None:
 
 
 def test_no_option_is_told_that_does_not_exist() -> None:
-    section = README.partition("<!-- options -->")[2].partition("\n## ")[0]
+    section = README.partition("<!-- options -->")[2].partition("\nBeyond ")[0]
     told = re.findall(r"^\| (?:`-\w`, )?`--([\w-]+)`", section, re.MULTILINE)
     assert told == [option.name for option in COMMON]
 
 
-def test_help_names_every_option() -> None:
+COMMANDS = [name for name in OF_COMMAND if name in _COMMANDS]
+
+
+def _own(command: str) -> list[Option]:
+    """The options of a command that not all have."""
+    common = {option.name for option in COMMON}
+    return [option for option in OF_COMMAND[command] if option.name not in common]
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if _own(name)])
+def test_the_options_of_each_command_are_told_as_they_are(command: str) -> None:
+    after = README.partition(f"<!-- options of {command} -->\n")[2]
+    table = after.partition("\n\n")[0].splitlines()
+    assert table[2:] == [_row(option) for option in _own(command)]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "run"])
+def test_help_names_every_option(command: str) -> None:
     shown = subprocess.run(
-        [sys.executable, "-m", "batchkms", "encrypt", "--help"],
+        [sys.executable, "-m", "batchkms", command, "--help"],
         capture_output=True,
         text=True,
         check=True,
         timeout=30,
     ).stdout
-    for option in COMMON:
-        assert f"--{option.name}" in shown
+    options = FLAGS if command == "run" else OF_COMMAND[command]
+    # What the command is about is an argument of it there.
+    argument = "output" if command in ("retry", "audit") else ""
+    for option in options:
+        assert f"--{option.name}" in shown or option.name == argument
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_every_command_is_told(command: str) -> None:
+    assert re.search(rf"`batchkms {command}[ `]", README)
 
 
 def test_columns_and_classes_are_told() -> None:

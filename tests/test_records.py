@@ -74,6 +74,13 @@ def test_the_size_of_a_record() -> None:
     row = Record(seq=1, id="four", plaintext=b"x" * 100, encryption_context="c" * 20)
     assert row.size_bytes == 124
     assert Record(seq=1, id="", plaintext=b"").size_bytes == 0
+    envelope = Record(seq=1, id="", ciphertext="c" * 300, data_key="k" * 200)
+    assert envelope.size_bytes == 500
+
+
+def test_the_size_of_a_result() -> None:
+    assert Result(seq=1, id="a", status="ok", ciphertext="c" * 300, attempts=1).size_bytes == 300
+    assert Result(seq=1, id="a", status="ok", plaintext="p" * 200, attempts=1).size_bytes == 200
 
 
 def test_the_classes_of_the_contract() -> None:

@@ -9,7 +9,6 @@ from batchkms.checks.account import Account, look_at_account
 from batchkms.checks.estimate import (
     Estimate,
     calls_per_second,
-    calls_to_make,
     free_disk_bytes,
     output_bytes,
     price_of,
@@ -17,6 +16,7 @@ from batchkms.checks.estimate import (
 )
 from batchkms.checks.idindex import DuplicateId
 from batchkms.checks.inventory import Inventory, take_inventory
+from batchkms.checks.plan import Plan
 from batchkms.checks.report import CheckReport
 from batchkms.kms.client import KmsClient
 from batchkms.records import Result
@@ -31,7 +31,7 @@ async def check(
     key_id: str | None = None,
     rate: int | Literal["auto"] | None = None,
     reserve: float = 0.0,
-    rows_per_data_key: int | None = None,
+    plan: Plan | None = None,
     output_folder: str | None = None,
     limit: int | None = None,
     again: Callable[[], Source] | None = None,
@@ -42,9 +42,10 @@ async def check(
 
     `kms` None leaves the service out. `key_id` is the CMK for rows that name none, `rate` the
     calls a second (None: no limit), `reserve` the share of it (0 to 1) left to others,
-    `rows_per_data_key` is for envelopes, `output_folder` is where the disk must have room. The
-    rest is as for `take_inventory`. Raises InputError.
+    `plan` is what the job would do (default: Encrypt for each row), `output_folder` is where the
+    disk must have room. The rest is as for `take_inventory`. Raises InputError.
     """
+    plan = plan or Plan()
     inventory = await take_inventory(
         source, limit=limit, again=again, on_failing=on_failing, on_duplicate=on_duplicate
     )
@@ -56,10 +57,11 @@ async def check(
     return CheckReport(
         inventory=inventory,
         account=account,
+        content=plan.content,
         estimate=_estimate(
             inventory,
             per_second=calls_per_second(rate, reserve=reserve),
-            rows_per_data_key=rows_per_data_key,
+            plan=plan,
             output_folder=output_folder,
         ),
     )
@@ -69,10 +71,10 @@ def _estimate(
     inventory: Inventory,
     *,
     per_second: int | None,
-    rows_per_data_key: int | None,
+    plan: Plan,
     output_folder: str | None,
 ) -> Estimate:
-    calls = calls_to_make(inventory.sendable, rows_per_data_key=rows_per_data_key)
+    calls = plan.calls(inventory)
     return Estimate(
         calls=calls,
         per_second=per_second,
@@ -80,6 +82,7 @@ def _estimate(
         price=price_of(calls),
         output_bytes=output_bytes(
             inventory.sizes,
+            written_chars=plan.written_chars,
             id_bytes=inventory.id_bytes,
             context_bytes=inventory.context_bytes,
             with_context=inventory.with_context,

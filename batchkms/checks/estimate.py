@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -63,11 +63,6 @@ class Estimate:
         return self.free_bytes is None or self.output_bytes <= self.free_bytes
 
 
-def calls_to_make(rows: int, *, rows_per_data_key: int | None = None) -> int:
-    """One call a row or, by envelope, one for each data key."""
-    return rows if rows_per_data_key is None else -(-rows // rows_per_data_key)
-
-
 def calls_per_second(rate: int | None, *, reserve: float = 0.0) -> int | None:
     """The rate less the share (0 to 1) that is left to others, at least 1. None for no limit."""
     return None if rate is None else max(1, int(rate * (1 - reserve)))
@@ -103,16 +98,17 @@ def blob_chars(plaintext_bytes: int) -> int:
 def output_bytes(
     sizes: Mapping[int, int],
     *,
+    written_chars: Callable[[int], int] = blob_chars,
     id_bytes: int,
     context_bytes: int = 0,
     with_context: int = 0,
     failing: int = 0,
     failing_bytes: int = 0,
 ) -> int:
-    """About how much the results of an encryption take, as JSONL, with their checksums.
+    """About how much results take, as JSONL, with their checksums.
 
-    `sizes` says how many rows have a plaintext of so many bytes; the other sizes are of all
-    rows together. CSV takes a little less.
+    `sizes` says how many rows hold so much, and `written_chars` what becomes of one of them; the
+    other sizes are of all rows together. CSV takes a little less.
     """
     rows = sum(sizes.values())
     empty = Result(
@@ -129,7 +125,7 @@ def output_bytes(
     return (
         rows * around
         + id_bytes
-        + sum(blob_chars(size) * count for size, count in sizes.items())
+        + sum(written_chars(size) * count for size, count in sizes.items())
         + context_bytes
         + with_context * len(',"encryption_context":')
         + failing_bytes

@@ -37,7 +37,13 @@ CONTEXTS = 10_000
 """So many different encryption contexts are counted."""
 
 SIZE_STEPS = (16, 64, 256, 1_024, MAX_PLAINTEXT_BYTES)
-"""The upper ends of the size histogram, in bytes of plaintext."""
+"""The upper ends of the size histogram, in bytes of plaintext or characters of ciphertext."""
+
+_COARSE_STEP = 1_024
+"""Longer ones are counted by the KiB: there are too many different lengths up to a MiB."""
+
+DATA_KEYS = 100_000
+"""So many different data keys are counted."""
 
 _TOO_LARGE = "PlaintextTooLarge"
 
@@ -64,9 +70,13 @@ class Inventory:
     """The first 100 rows that fail."""
     read_bytes: int
     """Of the input, as stored."""
-    plaintext_bytes: int
+    content_bytes: int
+    """Of all plaintexts, or of all ciphertexts where the rows hold those."""
     sizes: dict[int, int]
-    """How many rows have a plaintext of so many bytes."""
+    """How many rows hold so much; above 4,096 bytes rounded up to the KiB."""
+    envelopes: int
+    """Rows that are envelopes, and the different data keys that they bring."""
+    data_keys: int
     too_large: int
     """Rows that fail as their plaintext is over 4,096 bytes."""
     keys: dict[str, int]
@@ -155,7 +165,8 @@ class _Counts:
         self._sizes: Counter[int] = Counter()
         self._keys: Counter[str] = Counter()
         self._contexts: set[int] = set()
-        self._sendable = self._passed_on = 0
+        self._data_keys: set[int] = set()
+        self._sendable = self._passed_on = self._envelopes = self._content_bytes = 0
         self._too_large = self._keyless = self._with_context = 0
         self._id_bytes = self._context_bytes = self._failing_bytes = 0
         self._repeated_seqs = 0
@@ -179,7 +190,13 @@ class _Counts:
 
     def _take_records(self, records: list[Record]) -> None:
         self._sendable += len(records)
-        self._sizes.update([len(record.plaintext) for record in records])
+        lengths = [len(record.ciphertext or record.plaintext) for record in records]
+        self._content_bytes += sum(lengths)
+        self._sizes.update(map(_counted_length, lengths))
+        blobs = [record.data_key for record in records if record.data_key is not None]
+        self._envelopes += len(blobs)
+        if len(self._data_keys) < DATA_KEYS:
+            self._data_keys.update(map(hash, blobs))
         self._id_bytes += len(
             "".join([record.id for record in records]).encode("utf-8", "surrogatepass")
         )
@@ -225,8 +242,10 @@ class _Counts:
             codes=dict(self._codes.most_common()),
             named_failing=tuple(self._named),
             read_bytes=source.read_bytes,
-            plaintext_bytes=sum(size * rows for size, rows in self._sizes.items()),
+            content_bytes=self._content_bytes,
             sizes=dict(sorted(self._sizes.items())),
+            envelopes=self._envelopes,
+            data_keys=len(self._data_keys),
             too_large=self._too_large,
             keys=dict(self._keys.most_common()),
             keyless=self._keyless,
@@ -240,6 +259,10 @@ class _Counts:
             duplicates=duplicates,
             broken=broken,
         )
+
+
+def _counted_length(length: int) -> int:
+    return length if length <= MAX_PLAINTEXT_BYTES else -(-length // _COARSE_STEP) * _COARSE_STEP
 
 
 def _count(counter: Counter[str], name: str, rows: int, *, most: int, others: str) -> None:

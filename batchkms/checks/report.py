@@ -22,11 +22,15 @@ _LONGEST_ID = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """All of a check. `account` is None where the service was not asked."""
+    """All of a check. `account` is None where the service was not asked.
+
+    `content` says what the rows hold, `plaintext` or `ciphertext`.
+    """
 
     inventory: Inventory
     account: Account | None
     estimate: Estimate
+    content: str = "plaintext"
 
     @property
     def exit_code(self) -> Exit:
@@ -122,7 +126,9 @@ class CheckReport:
                 for row in inventory.named_failing
             ],
             "read_bytes": inventory.read_bytes,
-            "plaintext_bytes": inventory.plaintext_bytes,
+            f"{self.content}_bytes": inventory.content_bytes,
+            "envelopes": inventory.envelopes,
+            "data_keys": inventory.data_keys,
             "sizes": [
                 {"up_to_bytes": up_to, "rows": rows} for up_to, rows in inventory.histogram()
             ],
@@ -161,13 +167,11 @@ class CheckReport:
     def as_text(self) -> list[str]:
         """The report for people, line by line. Lines hold ids as they are."""
         inventory = self.inventory
+        content = f"{_size(inventory.content_bytes)} {self.content}"
         return [
             f"check of {inventory.name}: nothing was sent",
             _line("rows", f"{inventory.rows:,}; {inventory.sendable:,} can be sent"),
-            _line(
-                "bytes",
-                f"{_size(inventory.read_bytes)} read, {_size(inventory.plaintext_bytes)} plaintext",
-            ),
+            _line("bytes", f"{_size(inventory.read_bytes)} read, {content}"),
             *self._failing_lines(),
             *self._duplicate_lines(),
             *self._content_lines(),

@@ -3,53 +3,71 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from batchkms.cli.inputs import job_of, open_input
 from batchkms.cli.logs import ascii_json
-from batchkms.cli.main import printable
+from batchkms.cli.main import command_options, printable
 from batchkms.cli.streams import put, say
 from batchkms.errors import ConfigError, InputError, RunStopped
+from batchkms.job import JobSpec, job_from
 from batchkms.records import Record, Result
 from batchkms.reporting.summary import Exit
 from batchkms.rowset import RowSet
 from batchkms.runs.audit import Findings, OutputAudit
 from batchkms.runs.manifest import Manifest, manifest_path
-from batchkms.sources import open_source
-from batchkms.sources.base import Fields
 
 
 @click.command(short_help="Check an output against its manifest and input.")
-@click.argument("output", metavar="OUT")
+@click.argument("output", required=False, metavar="OUT")
+@click.option("--config", metavar="FILE", help="Job file (TOML) with any of these options.")
 @click.option("--input", metavar="INPUT", help="Where the input is now.  [default: where it was]")
-@click.option("--no-input", is_flag=True, help="Do not look at the input.")
-@click.option(
-    "--summary",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Findings: text on stderr, or json on stdout.",
-)
-def audit(output: str, input: str | None, no_input: bool, summary: str) -> None:
+@command_options("audit", without=("output",))
+def audit(output: str | None, config: str | None, input: str | None, **flags: Any) -> None:
     """Checks OUT against its manifest, its rows' checksums and the input of its run.
 
     Names rows that were edited, added, duplicated, moved or are missing. KMS is not called.
     Exit code 6 if anything differs.
     """
+    spec = job_from(
+        command="audit",
+        input_path=input,
+        flags={**flags, "output": output},
+        environ=os.environ,
+        config=config,
+    )
+    sys.exit(run_audit(spec))
+
+
+def run_audit(spec: JobSpec) -> int:
+    """Audits `spec.output`, tells what was found, and returns the exit code.
+
+    Raises ConfigError and InputError.
+    """
+    output = spec.output
     manifest = _finished(Path(output))
     outcome = OutputAudit(Path(output), manifest.content)
     try:
         outcome.run()
     except OSError as error:
         raise ConfigError(f"{output} cannot be read: {error.strerror}", hint="check OUT") from None
-    path = None if no_input else input or manifest.content["input"]["path"]
+    path = None if spec.no_input else spec.input or manifest.content["input"]["path"]
     looked = path is not None and path != "-"
     if path is not None and looked:
-        asyncio.run(_against_input(path, manifest.content, outcome.rows, outcome.findings))
-    _tell(output, outcome, looked=looked, summary=summary)
-    sys.exit(int(Exit.THRESHOLD if outcome.findings.counts else Exit.OK))
+        job = job_of(manifest, output=output, input_path=path, environ={})
+        noted = manifest.content["input"].get("sha256")
+        asyncio.run(_against_input(job, noted, outcome.rows, outcome.findings))
+    _tell(output, outcome, looked=looked, summary=spec.summary)
+    return int(_exit(outcome.findings))
+
+
+def _exit(findings: Findings) -> Exit:
+    return Exit.THRESHOLD if findings.counts else Exit.OK
 
 
 def _finished(output: Path) -> Manifest:
@@ -67,22 +85,11 @@ def _finished(output: Path) -> Manifest:
 
 
 async def _against_input(
-    path: str, content: dict[str, Any], results: RowSet, findings: Findings
+    job: JobSpec, noted: str | None, results: RowSet, findings: Findings
 ) -> None:
     """Every row of the input must have its result, and every result its row."""
-    settings = content["settings"]
-    source = open_source(
-        path,
-        format=content["input"]["format"],
-        fields=Fields(
-            id=settings["id_field"],
-            plaintext=settings["plaintext_field"],
-            key=settings.get("key_field"),
-            context=settings["context_field"],
-            encoding=settings["encoding"],
-        ),
-    )
-    left = settings.get("limit")
+    source = open_input(job)
+    left = job.limit
     rows = RowSet()
     try:
         async for batch in source.batches():
@@ -94,9 +101,8 @@ async def _against_input(
         await source.aclose()
     if len(rows) < len(results):
         findings.add("input", f"{len(results) - len(rows):,} rows have a result and no input row")
-    noted = content["input"].get("sha256")
     if noted and source.sha256 and noted != source.sha256:
-        findings.add("input", f"the digest of the input {path} is not that of the manifest")
+        findings.add("input", f"the digest of the input {job.input} is not that of the manifest")
 
 
 def _compare(item: Record | Result, rows: RowSet, results: RowSet, findings: Findings) -> None:
@@ -112,6 +118,8 @@ def _tell(output: str, outcome: OutputAudit, *, looked: bool, summary: str) -> N
         put(
             ascii_json(
                 {
+                    "command": "audit",
+                    "exit_code": int(_exit(findings)),
                     "output": output,
                     "rows": len(outcome.rows),
                     "differences": dict(findings.counts),

@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
-import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from batchkms.cli.connect import Connection, calls_per_second, connect
+from batchkms.cli.connect import Connection, connect, found_rate, less_reserve
+from batchkms.cli.inplace import Then, results_job
+from batchkms.cli.inputs import format_name, open_input
 from batchkms.cli.logs import ascii_json, log_to_stderr
+from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import printable, tell
 from batchkms.cli.operations import make_operation, result_columns
+from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Running, sigterm_is_sigint
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.engine import Batch, Engine
-from batchkms.errors import BatchKmsError, ConfigError, RunStopped
+from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.quota import Quotas, per_second
 from batchkms.reporting.summary import Exit, State, Summary
 from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
 from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
-from batchkms.runs.fingerprint import InputRows, input_description, path_text
-from batchkms.runs.inplace import InPlaceColumn, InPlaceOutput
+from batchkms.runs.fingerprint import input_description, path_text
+from batchkms.runs.inplace import InPlaceColumn
 from batchkms.runs.output import open_output
 from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
 from batchkms.sinks import open_sink
 from batchkms.sinks.base import Sink
-from batchkms.sources import input_format, open_source
 from batchkms.sources.base import Source
 from batchkms.tally import Tally
 
 log = logging.getLogger(__name__)
-
-UVLOOP_ABOVE_RATE = 2_000
-"""uvloop is twice as fast, but spins where a wait is shorter than a millisecond; at low rates
-asyncio's own loop takes half the CPU time."""
-
-JobReader = Callable[[], JobSpec]
-
-Then = Callable[[], Awaitable[InPlaceColumn]]
 
 
 def run_command(
@@ -62,54 +55,33 @@ def run_command(
         environ=os.environ,
         config=config,
     )
-    spec, again = read(), read if config else None
-    if spec.in_place_column and not spec.dry_run:
-        return _run_in_place(spec, again)
-    return run_job(spec, again=again)
-
-
-def _run_in_place(spec: JobSpec, again: JobReader | None) -> int:
-    """Writes the results beside OUT and, when they are complete, OUT of them."""
-    output = InPlaceOutput(
-        spec.output,
-        input_path=spec.input,
-        input_format_name=spec.format,
-        results_format=spec.output_format,
-        field=spec.fields().plaintext,
-        overwrite=spec.overwrite,
-        resume=spec.resume,
-    )
-    output.refuse()
-    return run_job(replace(spec, output=output.results), again=again, then=output.finish)
+    return run_job(read(), again=read if config else None)
 
 
 def run_job(
-    spec: JobSpec,
-    *,
-    again: JobReader | None = None,
-    retry: Selection | None = None,
-    then: Then | None = None,
+    spec: JobSpec, *, again: JobReader | None = None, retry: Selection | None = None
 ) -> int:
     """Runs a batch job to its end and returns the exit code.
 
     `again` reads the job anew, for SIGHUP. `retry` says which rows of a finished output are to
-    be done again, `then` what follows once the results are complete. Raises ConfigError and
-    InputError, before anything was sent.
+    be done again. Raises ConfigError and InputError, before anything
+    was sent.
     """
+    then: Then | None = None
+    if spec.in_place_column and spec.output and retry is None:
+        spec, then = results_job(spec)
+    if spec.dry_run:
+        from batchkms.cli.check import run_check
+
+        return run_check(spec)
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return loop_runner(spec)(_run(spec, again, retry, then))
-
-
-def loop_runner(spec: JobSpec) -> Callable[[Awaitable[int]], int]:
-    # What `auto` will find is not known yet: a large quota needs uvloop more than a small one
-    # needs to do without.
-    fast = not isinstance(spec.rate, int) or spec.rate > UVLOOP_ABOVE_RATE
-    if fast and sys.platform != "win32":
-        import uvloop
-
-        return partial(uvloop.run, debug=False)
-    # Never in debug mode: that logs what callbacks are given, and thus pieces of the input.
-    return partial(asyncio.run, debug=False)
+    thresholds = gc.get_threshold()
+    try:
+        return loop_runner(spec)(_run(spec, again, retry, then))
+    finally:
+        # Another job may follow in this process: what this one has left can go then.
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 async def _run(
@@ -129,7 +101,8 @@ async def _run(
             resume=spec.resume or retry is not None,
             fsync_interval_s=spec.fsync_interval,
         )
-        source = _source(spec, stack)
+        source = open_input(spec)
+        stack.push_async_callback(source.aclose)
         connection = await connect(spec, stack)
         identity = _identity(spec, source, connection, sink)
         stack.callback(output.release)
@@ -137,11 +110,13 @@ async def _run(
             begun = _begun(output, identity, spec.resume, retry, tally)
         except AlreadyFinished as finished:
             return _told_finished(finished, spec, await then() if then else None)
-        rows = InputRows(done=begun.done, expected=begun.expected)
-        batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
+        rows = begun.input_rows()
+        unseen = set(spec.keep or ())
+        taken = _looked_for(_limited(source.batches(), spec.limit), unseen)
+        batches = await _first_read(rows.remaining(taken))
         operation = await make_operation(spec, connection, stack)
-        rate = await calls_per_second(spec, connection)
-        quotas = Quotas(per_second(operation.groups, rate))
+        rate = await found_rate(spec, connection)
+        quotas = Quotas(per_second(operation.groups, less_reserve(rate, spec.reserve)))
         stack.push_async_callback(quotas.aclose)
         engine = Engine(
             operation,
@@ -161,7 +136,10 @@ async def _run(
             engine=engine,
             manifest=begun.manifest,
             progress=spec.progress,
-            reload=None if again is None else partial(_reload, again, spec, quotas, engine, begun),
+            reload=again
+            and Reload(
+                read=again, quotas=quotas, engine=engine, manifest=begun.manifest, found=rate
+            ),
         )
         ending = await running.run(await stack.enter_async_context(aclosing(batches)))
     summary = Summary(
@@ -174,6 +152,7 @@ async def _run(
         rate=quotas[operation.groups[0]].per_second,
         key_id=connection.demo_key_id if spec.command == "encrypt" else None,
         error=ending.error,
+        notes=[f"no row has a column {name!r} to keep: check its name" for name in sorted(unseen)],
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
     return _told(await _followed(summary, then), spec)
@@ -199,18 +178,6 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _source(spec: JobSpec, stack: AsyncExitStack) -> Source:
-    source = open_source(
-        spec.input,
-        format=spec.format,
-        fields=spec.fields(),
-        needs_key=spec.key_id is None and not spec.emulator and spec.command == "encrypt",
-        max_plaintext_bytes=spec.max_plaintext_bytes,
-    )
-    stack.push_async_callback(source.aclose)
-    return source
-
-
 def _begun(
     output: FileOutput | StdoutOutput,
     identity: Identity,
@@ -231,7 +198,7 @@ def _identity(spec: JobSpec, source: Source, connection: Connection, sink: Sink)
         input_path=spec.input,
         input=input_description(
             spec.input,
-            format=input_format(spec.input, spec.format),
+            format=format_name(spec),
             size_bytes=source.size_bytes,
         ),
         output={
@@ -266,6 +233,14 @@ async def _first_read(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Ba
     return all_of_it()
 
 
+async def _looked_for(batches: AsyncIterator[Batch], unseen: set[str]) -> AsyncIterator[Batch]:
+    """The batches; the names of kept columns that come in them are taken out of `unseen`."""
+    async for batch in batches:
+        if unseen:
+            unseen.difference_update(*[item.kept for item in batch if item.kept])
+        yield batch
+
+
 async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIterator[Batch]:
     left = limit
     async for batch in batches:
@@ -274,29 +249,6 @@ async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIte
             return
         yield batch
         left = None if left is None else left - len(batch)
-
-
-def _reload(again: JobReader, spec: JobSpec, quotas: Quotas, engine: Engine, begun: Begun) -> None:
-    """Takes rate, reserve and concurrency from the job file as it is now."""
-    try:
-        now = again()
-        if isinstance(now.rate, str):
-            raise ConfigError(f"rate = {now.rate!r} cannot be taken in the middle of a run")
-    except BatchKmsError as error:
-        log.warning("the job file is not taken: %s", error)
-        return
-    rate = max(1, int(now.rate * (1 - now.reserve)))
-    quotas.change(per_second(tuple(quotas), rate))
-    engine.set_concurrency(now.concurrency)
-    written = now.settings()
-    changed = {name: written[name] for name in ("rate", "reserve", "concurrency")}
-    if begun.manifest is not None:
-        begun.manifest.change(changed)
-    log.info(
-        "the job file was read again: %s calls/s, concurrency %s",
-        f"{rate:,}",
-        f"{now.concurrency:,}",
-    )
 
 
 def _told_finished(finished: AlreadyFinished, spec: JobSpec, in_place: InPlaceColumn | None) -> int:

@@ -77,12 +77,16 @@ async def _client(
     return await stack.enter_async_context(kms)
 
 
+class NoCredentials(ConfigError):
+    """There are none to sign a call with."""
+
+
 async def _looked_at(credentials: CredentialSource) -> None:
-    """Having none at all is told before anything is made. Raises ConfigError."""
+    """Having none at all is told before anything is made. Raises NoCredentials."""
     try:
         await credentials.credentials()
     except CredentialsError as error:
-        raise ConfigError(error.message, hint=error.hint or error.verdict.advice) from None
+        raise NoCredentials(error.message, hint=error.hint or error.verdict.advice) from None
 
 
 async def _to_emulator(spec: JobSpec, stack: AsyncExitStack) -> Connection:
@@ -106,15 +110,19 @@ async def _to_emulator(spec: JobSpec, stack: AsyncExitStack) -> Connection:
     return Connection(kms=kms, region=emulator.region, demo_key_id=demo_key_id)
 
 
-async def calls_per_second(spec: JobSpec, connection: Connection) -> int | None:
-    """The rate to hold: what the job says, less the reserve. None for no limit.
+async def found_rate(spec: JobSpec, connection: Connection) -> int | None:
+    """The calls per second that the job may make, before its reserve. None for no limit.
 
     `auto` makes one call of GetServiceStatus. Raises ConfigError if that gives no quota.
     """
     if spec.rate == "off":
         return None
-    quota = spec.rate if isinstance(spec.rate, int) else await _asked(connection)
-    return max(1, int(quota * (1 - spec.reserve)))
+    return spec.rate if isinstance(spec.rate, int) else await _asked(connection)
+
+
+def less_reserve(rate: int | None, reserve: float) -> int | None:
+    """The calls per second to hold when a share of the rate is left to others."""
+    return None if rate is None else max(1, int(rate * (1 - reserve)))
 
 
 async def _asked(connection: Connection) -> int:

@@ -22,12 +22,15 @@ EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
+    "check": ("batchkms.cli.check:check", "Look at an inventory without sending any of it."),
     "encrypt": ("batchkms.cli.encrypt:encrypt", "Encrypt the rows of an inventory."),
     "reencrypt": ("batchkms.cli.reencrypt:reencrypt", "Move ciphertexts to another CMK."),
     "decrypt": ("batchkms.cli.decrypt:decrypt", "Restore the plaintexts of a result file."),
+    "run": ("batchkms.cli.run:run", "Run the steps of a job file, one after the other."),
     "retry": ("batchkms.cli.retry:retry", "Do the failed rows of an output again."),
     "audit": ("batchkms.cli.audit:audit", "Check an output against its manifest and input."),
     "verify": ("batchkms.cli.verify:verify", "Decrypt an output and compare it with its input."),
+    "inspect": ("batchkms.cli.inspect:inspect", "Count what a result file holds."),
     "emulator": ("batchkms.cli.emulator:emulator", "Run a KMS on this machine, for tests."),
 }
 """Where each command is, and its line in --help: none is imported before it is called."""
@@ -56,7 +59,7 @@ def cli() -> None:
 
     Exit codes: 0 every record ok; 1 finished, some failed for good; 2 usage, configuration or
     unreadable input, nothing sent; 3 stopped, what is done is kept; 4 finished, every failure
-    is retryable; 5 the input held no records; 130 interrupted.
+    is retryable; 5 the input held no records; 6 a verification failed; 130 interrupted.
     """
 
 
@@ -88,7 +91,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         return tell("stdout was closed by its reader", None, EXIT_STOPPED)
     except Exception as error:
-        return _tell_error(error)
+        return tell_error(error)
     return code if isinstance(code, int) else 0
 
 
@@ -105,7 +108,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _tell_error(error: Exception) -> int:
+def tell_error(error: Exception) -> int:
+    """Says on stderr what went wrong; returns the exit code that goes with it."""
     from batchkms.errors import BatchKmsError, RunStopped
 
     if isinstance(error, BatchKmsError):
@@ -129,29 +133,21 @@ def _forbid_core_dumps() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def command_options(name: str) -> Callable[[Any], Any]:
+def command_options(name: str, *, without: Sequence[str] = ()) -> Callable[[Any], Any]:
     """Adds the options of a command to a click command; values arrive raw."""
 
     def add(command: Any) -> Any:
         from batchkms.options import OF_COMMAND
 
-        return _with_options(command, OF_COMMAND[name])
+        return with_options(
+            command, [option for option in OF_COMMAND[name] if option.name not in without]
+        )
 
     return add
 
 
-def common_options(*, without: Sequence[str]) -> Callable[[Any], Any]:
-    """Adds the options that commands share but for some; values arrive raw."""
-
-    def add(command: Any) -> Any:
-        from batchkms.options import COMMON
-
-        return _with_options(command, [each for each in COMMON if each.name not in without])
-
-    return add
-
-
-def _with_options(command: Any, options: Sequence[Option]) -> Any:
+def with_options(command: Any, options: Sequence[Option]) -> Any:
+    """The click command with these options as well; values arrive raw."""
     for option in reversed(options):
         default = option.shown_default
         if default is None and option.default is not None and not option.switch:

@@ -4,79 +4,64 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from batchkms.cli.batch import run_job
-from batchkms.cli.main import common_options
-from batchkms.errors import ConfigError
+from batchkms.cli.inputs import job_of
+from batchkms.cli.main import command_options
+from batchkms.cli.reload import JobReader
 from batchkms.job import JobSpec, job_from
-from batchkms.records import ErrorClass
+from batchkms.options import OF_COMMAND
 from batchkms.runs.manifest import Manifest
 from batchkms.runs.retrying import Selection, manifest_to_retry
-from batchkms.sources.base import DEFAULT_FIELDS
-
-_OF_THE_RUN = (
-    *("output", "overwrite", "format", "output-format", "id-field", "plaintext-field"),
-    *("key-field", "context-field", "encoding", "limit", "ordered", "key-id"),
-)
-"""Options that say what the run is about: they are in the manifest."""
 
 
 @click.command(short_help="Do the failed rows of an output again.")
-@click.argument("output", metavar="OUT")
-@click.option(
-    "--class",
-    "classes",
-    metavar="CLASS,…",
-    help="Rows of these classes.  [default: every row whose failure is retryable]",
-)
+@click.argument("output", required=False, metavar="OUT")
+@click.option("--config", metavar="FILE", help="Job file (TOML) with any of these options.")
 @click.option("--input", metavar="INPUT", help="Where the input is now.  [default: where it was]")
-@common_options(without=_OF_THE_RUN)
-def retry(output: str, classes: str | None, input: str | None, **flags: Any) -> None:
+@command_options("retry", without=("output",))
+def retry(output: str | None, config: str | None, input: str | None, **flags: Any) -> None:
     """Does the failed rows of OUT again, with the input and the settings of its run.
 
     All other rows are copied as they are and never sent again. OUT stays as it is until the new
     one is complete. The rows that are done again come last, also in an output that was --ordered.
     """
-    manifest = manifest_to_retry(Path(output))
-    spec = _job(output, input, manifest, flags)
-    sys.exit(run_job(spec, retry=Selection(_classes(classes))))
-
-
-def _job(output: str, input: str | None, manifest: Manifest, flags: dict[str, Any]) -> JobSpec:
-    content = manifest.content
-    path = input or content["input"]["path"]
-    if path == "-" and input is None:
-        raise ConfigError(
-            "the input of this run came through stdin", hint="name it again: --input FILE, or -"
-        )
-    settings = {**content["settings"], "format": content["input"]["format"]}
-    settings["output_format"] = content["output"]["format"]
-    for name, default in DEFAULT_FIELDS.items():
-        # Named, a column must be there; by default it may be missing.
-        if settings.get(name) == default:
-            del settings[name]
-    given = {**flags, "output": output}
-    return job_from(
-        command=content["command"],
-        input_path=path,
-        flags=given,
+    read = partial(
+        job_from,
+        command="retry",
+        input_path=input,
+        flags={**flags, "output": output},
         environ=os.environ,
-        config=None,
-        base=settings,
+        config=config,
+    )
+    sys.exit(run_retry(read(), again=read if config else None))
+
+
+def run_retry(order: JobSpec, *, again: JobReader | None = None) -> int:
+    """Does failed rows of `order.output` again and returns the exit code.
+
+    What the order does not say is as it was in the run. `again` reads the order anew, for
+    SIGHUP. Raises ConfigError and InputError.
+    """
+    manifest = manifest_to_retry(Path(order.output))
+    classes = None if order.classes is None else frozenset(order.classes)
+    return run_job(
+        _job(order, manifest),
+        again=None if again is None else lambda: _job(again(), manifest),
+        retry=Selection(classes),
     )
 
 
-def _classes(text: str | None) -> frozenset[str] | None:
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in set(ErrorClass):
-            raise ConfigError(
-                f"--class: there is no class {name!r}", hint=f"known are {', '.join(ErrorClass)}"
-            )
-    return frozenset(names)
+def _job(order: JobSpec, manifest: Manifest) -> JobSpec:
+    options = {option.field: option for option in OF_COMMAND[manifest.content["command"]]}
+    given = {
+        name: options[name].write(getattr(order, name)) for name in order.given if name in options
+    }
+    return job_of(
+        manifest, output=order.output, input_path=order.input or None, flags=given, environ={}
+    )

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from batchkms.cli.batch import loop_runner
-from batchkms.cli.connect import calls_per_second, connect
+from batchkms.cli.connect import connect, found_rate, less_reserve
 from batchkms.cli.logs import ascii_json, log_to_stderr
+from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import command_options, printable, tell
 from batchkms.cli.running import Ending, share_read, signals_drain, sigterm_is_sigint
 from batchkms.cli.streams import put, say
@@ -52,8 +52,13 @@ def verify(output: str | None, config: str | None, **flags: Any) -> None:
     spec = job_from(
         command="verify", input_path=output, flags=flags, environ=os.environ, config=config
     )
+    sys.exit(run_verify(spec))
+
+
+def run_verify(spec: JobSpec) -> int:
+    """Verifies an output and returns the exit code. Raises ConfigError, InputError, RunStopped."""
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    sys.exit(loop_runner(spec)(_run(spec)))
+    return loop_runner(spec)(_run(spec))
 
 
 async def _run(spec: JobSpec) -> int:
@@ -65,7 +70,7 @@ async def _run(spec: JobSpec) -> int:
         source = _inventory(spec, stack)
         outcome = stack.enter_context(Verification(Path(spec.input), format=_format(spec.input)))
         connection = await connect(spec, stack)
-        rate = await calls_per_second(spec, connection)
+        rate = less_reserve(await found_rate(spec, connection), spec.reserve)
         await outcome.read_output()
         if spec.sample is not None:
             outcome.choose(spec.sample, seed)

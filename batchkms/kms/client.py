@@ -157,7 +157,7 @@ class KmsClient:
             answer = await self.call("Encrypt", parameters)
         except ServiceError as error:
             # The service may quote what it refuses, and all of it may be logged anywhere.
-            raise _without_plaintext(error, plaintext) from None
+            raise _without_secret(error, plaintext) from None
         request_id = answer["RequestId"]
         blob = answer.get("CiphertextBlob")
         if _echoes(f"{request_id} {blob}", plaintext, parameters["Plaintext"]):
@@ -221,9 +221,17 @@ class KmsClient:
             key_id = _same_key(answer, destination_key_id)
         return Reencrypted(blob, key_id, source_key_id, moved, request_id)
 
-    async def generate_data_key(self, key_id: str) -> DataKey:
-        """A new 256-bit data key, and the same encrypted under a CMK. Raises KmsError."""
-        answer = await self.call("GenerateDataKey", {"KeyId": key_id, "KeySpec": "AES_256"})
+    async def generate_data_key(
+        self, key_id: str, *, encryption_context: str | None = None
+    ) -> DataKey:
+        """A new 256-bit data key, and the same encrypted under a CMK. Raises KmsError.
+
+        The same context is needed to decrypt it.
+        """
+        parameters = {"KeyId": key_id, "KeySpec": "AES_256"}
+        if encryption_context is not None:
+            parameters["EncryptionContext"] = encryption_context
+        answer = await self.call("GenerateDataKey", parameters)
         plaintext = _plaintext(answer)
         if len(plaintext) != 32:
             raise ProtocolError(
@@ -279,7 +287,13 @@ class KmsClient:
         }
         if credentials.token:
             headers[HEADER_TOKEN] = credentials.token
-        return await self._transport.post(headers, body, self._answered)
+        try:
+            return await self._transport.post(headers, body, self._answered)
+        except ServiceError as error:
+            if not credentials.token:
+                raise
+            # All that is sent of the credentials; the key never leaves.
+            raise _without_secret(error, credentials.token.encode()) from None
 
     def _answered(self, answer: Answer) -> dict[str, Any]:
         response = _response(answer)
@@ -336,11 +350,13 @@ def _echoes(text: str, plaintext: bytes, encoded: str) -> bool:
     return any(form in text for form in forms)
 
 
-def _without_plaintext(error: ServiceError, plaintext: bytes) -> KmsError:
-    """The error without any of the plaintext in it."""
-    if holds(f"{error.code} {error.request_id}", plaintext):
-        return ProtocolError("EchoedPlaintext", "the error's code or RequestId repeats the record")
-    return error.saying(scrub(error.message, plaintext))
+def _without_secret(error: ServiceError, secret: bytes) -> KmsError:
+    """The error without anything in it of what was sent and is secret."""
+    if holds(f"{error.code} {error.request_id}", secret):
+        return ProtocolError(
+            "EchoedPlaintext", "the error's code or RequestId repeats a secret that was sent"
+        )
+    return error.saying(scrub(error.message, secret))
 
 
 def parse_answer(answer: Answer) -> dict[str, Any]:

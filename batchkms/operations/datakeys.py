@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from batchkms.errors import KmsError
 from batchkms.kms.client import KmsClient
 from batchkms.operations.base import Calls
+from batchkms.operations.sealing import DATA_KEY_CONTEXT
 from batchkms.quota import Group
 
 MOST_KEYS = 10_000
@@ -59,9 +60,10 @@ class SealingKeys:
         async with self._making:
             if key := self.ready(key_id, size_bytes):
                 return key
-            made = await calls.make(
-                Group.DATA_KEY, partial(self._kms.generate_data_key, key_id), key_id=key_id
+            generate = partial(
+                self._kms.generate_data_key, key_id, encryption_context=DATA_KEY_CONTEXT
             )
+            made = await calls.make(Group.DATA_KEY, generate, key_id=key_id)
             key = SealingKey(
                 made.plaintext,
                 made.ciphertext_blob,
@@ -105,7 +107,8 @@ class OpenedKeys:
         async with self._opening:
             if key := self._opened.get(blob):
                 return key
-            answer = await calls.make(Group.CRYPT, partial(self._kms.decrypt, blob))
+            decrypt = partial(self._kms.decrypt, blob, encryption_context=DATA_KEY_CONTEXT)
+            answer = await calls.make(Group.CRYPT, decrypt)
             if len(answer.plaintext) != 32:
                 raise bad_envelope("its data_key is no data key of 256 bits")
             key = OpenedKey(answer.plaintext, answer.key_id, answer.request_id)

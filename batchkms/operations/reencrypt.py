@@ -16,6 +16,7 @@ from batchkms.errors import KmsError
 from batchkms.kms.client import KmsClient, Reencrypted
 from batchkms.operations.base import Calls, Operation
 from batchkms.operations.datakeys import MOST_KEYS
+from batchkms.operations.sealing import DATA_KEY_CONTEXT
 from batchkms.quota import Group
 from batchkms.records import Record, Result
 
@@ -80,7 +81,9 @@ class _Moving(Operation):
     async def _move_data_key(self, calls: Calls, wanted: tuple[str, str | None]) -> None:
         async with self._moving:
             if wanted not in self._moved:
-                self._moved[wanted] = await self._move(calls, *wanted)
+                self._moved[wanted] = await self._move(
+                    calls, *wanted, DATA_KEY_CONTEXT, DATA_KEY_CONTEXT
+                )
             if len(self._moved) > MOST_KEYS:
                 self._moved.popitem(last=False)
 

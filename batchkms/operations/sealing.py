@@ -8,7 +8,6 @@ associated data  "batchkms/envelope/1" 00 | length of the id (4 bytes, big-endia
 from __future__ import annotations
 
 import os
-from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 
 from cryptography.exceptions import InvalidTag
@@ -17,6 +16,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 VERSION = b"\x01"
 NONCE_BYTES = 12
 TAG_BYTES = 16
+
+DATA_KEY_CONTEXT = '{"batchkms":"envelope/1"}'
+"""The encryption context of every data key. No row may have it (`RESERVED_CONTEXT_MEMBER`), so
+that a data key which stands in the place of a ciphertext is not decrypted into a result, nor is
+the ciphertext of a row taken for a data key."""
 
 _LABEL = b"batchkms/envelope/1\x00"
 
@@ -32,30 +36,57 @@ def nonces(count: int) -> list[bytes]:
 
 
 def associated_data(row_id: str, context: str | None) -> bytes:
-    """What binds an envelope to its row."""
+    """What binds an envelope to its row. An empty context is none: files cannot tell the two."""
     named = row_id.encode()
-    bound = b"\x00" if context is None else b"\x01" + context.encode()
+    bound = b"\x01" + context.encode() if context else b"\x00"
     return b"%b%b%b%b" % (_LABEL, len(named).to_bytes(4, "big"), named, bound)
 
 
 def seal(key: AESGCM, nonce: bytes, plaintext: bytes, row_id: str, context: str | None) -> str:
-    """The ciphertext of a row. A nonce must never be used twice with one key."""
-    sealed = key.encrypt(nonce, plaintext, associated_data(row_id, context))
+    """The ciphertext of a row. A nonce must never be used twice with one key.
+
+    Raises ValueError for a row without an id: read from a file, it would have another one.
+    """
+    if not row_id:
+        raise ValueError("a row without an id cannot be bound to it")
+    return seal_with(key, nonce, plaintext, associated_data(row_id, context))
+
+
+def seal_with(key: AESGCM, nonce: bytes, plaintext: bytes, associated: bytes) -> str:
+    """The ciphertext that is bound to any associated data."""
+    sealed = key.encrypt(nonce, plaintext, associated)
     return b2a_base64(VERSION + nonce + sealed, newline=False).decode()
 
 
 def unseal(key: AESGCM, ciphertext: str, row_id: str, context: str | None) -> bytes:
     """The plaintext of a row. Raises BadEnvelope."""
-    try:
-        sealed = a2b_base64(ciphertext, strict_mode=True)
-    except (ValueError, Base64Error):
-        raise BadEnvelope("the ciphertext is no base64") from None
+    return unseal_with(key, ciphertext, associated_data(row_id, context))
+
+
+def unseal_with(key: AESGCM, ciphertext: str, associated: bytes) -> bytes:
+    """The plaintext that was bound to any associated data. Raises BadEnvelope."""
+    sealed = _from_base64(ciphertext)
     if sealed[:1] != VERSION or len(sealed) < 1 + NONCE_BYTES + TAG_BYTES:
         raise BadEnvelope("the ciphertext is no envelope of version 1")
     nonce, encrypted = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
     try:
-        return key.decrypt(nonce, encrypted, associated_data(row_id, context))
+        return key.decrypt(nonce, encrypted, associated)
     except InvalidTag:
         raise BadEnvelope(
             "the envelope does not open: its ciphertext, id, context or data key was changed"
         ) from None
+
+
+def _from_base64(text: str) -> bytes:
+    """What a ciphertext stands for, if it is written in the one way that `seal` writes it.
+
+    The decoder lets stray bits and padding pass, so that a changed text could open: encoding again
+    does not.
+    """
+    try:
+        sealed = a2b_base64(text, strict_mode=True)
+    except ValueError:  # Of which binascii.Error is one.
+        raise BadEnvelope("the ciphertext is no base64") from None
+    if b2a_base64(sealed, newline=False) != text.encode():
+        raise BadEnvelope("the ciphertext is no base64 in its one form")
+    return sealed

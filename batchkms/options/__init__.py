@@ -3,9 +3,9 @@
 Every value goes through the same parser, wherever it was written, so that it means the same.
 """
 
-from batchkms.options.commands import EVERY, OF_COMMAND
+from batchkms.options.commands import EVERY, OF_COMMAND, PER_JOB
 from batchkms.options.common import COMMON
 from batchkms.options.option import Option
 from batchkms.options.values import BadValue
 
-__all__ = ["COMMON", "EVERY", "OF_COMMAND", "BadValue", "Option"]
+__all__ = ["COMMON", "EVERY", "OF_COMMAND", "PER_JOB", "BadValue", "Option"]

@@ -10,11 +10,13 @@ from batchkms.options.option import Option
 from batchkms.options.own import (
     ALLOW_STDOUT,
     CIPHERTEXT_FIELD,
+    CLASS,
     DRY_RUN,
     ENVELOPE,
     IN_PLACE_COLUMN,
     INPUT_PROFILE,
     KEEP,
+    NO_INPUT,
     REENCRYPT,
     VERIFY,
 )
@@ -27,6 +29,19 @@ _RUNNING = (
 """Options of a run that writes results."""
 
 _PLAINTEXT = ("plaintext-field", "encoding")
+
+_OF_THE_ROWS = (
+    *("format", "output-format", "id-field", *_PLAINTEXT, "key-field", "context-field"),
+    *("limit", "ordered"),
+)
+"""Options that say what one input and its results are."""
+
+PER_JOB = ("output", *_OF_THE_ROWS)
+"""Options that `run` does not take as flags: a step of its own says them."""
+
+
+def _only(*names: str) -> tuple[Option, ...]:
+    return tuple(option for option in COMMON if option.name in names)
 
 
 def _common(*, without: Iterable[str] = ()) -> tuple[Option, ...]:
@@ -63,6 +78,10 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
         INPUT_PROFILE,
         *VERIFY,
     ),
+    # What the run was about is in its manifest.
+    "retry": (*_common(without=(*_OF_THE_ROWS, "overwrite", "key-id")), CLASS),
+    "audit": (*_only("output", "summary"), NO_INPUT),
+    "inspect": _only("format", "summary"),
 }
 
 _BY_NAME = {option.name: option for options in OF_COMMAND.values() for option in options}

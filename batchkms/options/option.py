@@ -23,13 +23,19 @@ class Option:
     short: str | None = None
     switch: bool = False
     shown_default: str | None = None
+    stored_as: str | None = None
 
     @property
     def field(self) -> str:
-        """The name of its field in JobSpec."""
+        """The name of its field in JobSpec; `stored_as` where its own is a word of Python."""
+        return self.stored_as or self.key
+
+    @property
+    def key(self) -> str:
+        """Its name with underscores, as a job file may have it as well."""
         return self.name.replace("-", "_")
 
     @property
     def variable(self) -> str:
         """The environment variable that gives it."""
-        return f"BATCHKMS_{self.field.upper()}"
+        return f"BATCHKMS_{self.key.upper()}"

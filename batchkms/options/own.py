@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from batchkms.options.option import Option
-from batchkms.options.values import name, names, one_of, size, switch, text, whole
+from batchkms.options.values import (
+    error_classes,
+    name,
+    names,
+    one_of,
+    size,
+    switch,
+    text,
+    whole,
+)
 
 DRY_RUN = Option(
     name="dry-run",
@@ -139,4 +148,22 @@ VERIFY: tuple[Option, ...] = (
         shown_default="another one each time",
         help="Choose the same sample as a run with this seed.",
     ),
+)
+
+CLASS = Option(
+    name="class",
+    stored_as="classes",
+    parse=error_classes,
+    write=list,
+    metavar="CLASS,…",
+    shown_default="every row whose failure is retryable",
+    help="Rows of these classes.",
+)
+
+NO_INPUT = Option(
+    name="no-input",
+    parse=switch,
+    default=False,
+    switch=True,
+    help="Do not look at the input.",
 )

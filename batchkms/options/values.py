@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from batchkms.engine import MaxFailures
+from batchkms.records import ErrorClass
 
 Parser = Callable[[Any], Any]
 
@@ -157,4 +158,12 @@ def names(value: Any) -> tuple[str, ...]:
     given = tuple(each.strip() if isinstance(each, str) else "" for each in value)
     if not all(given) or len(set(given)) < len(given):
         raise BadValue("takes names separated by commas, each one once")
+    return given
+
+
+def error_classes(value: Any) -> tuple[str, ...]:
+    """Some classes of failures, separated by commas, or a list of them."""
+    given = names(value)
+    if not set(given) <= set(ErrorClass):
+        raise BadValue(f"takes names separated by commas, out of {', '.join(ErrorClass)}")
     return given

@@ -17,7 +17,7 @@ from batchkms.runs.earlier import (
     refuse_smaller_part,
 )
 from batchkms.runs.fileoutput import FileOutput
-from batchkms.runs.fingerprint import Prefix
+from batchkms.runs.fingerprint import MOST_HELD_BYTES, InputRows, Prefix
 from batchkms.runs.kept import keep_partial
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.resultfile import sink_of_output
@@ -61,6 +61,12 @@ class Begun:
     resumed: bool = False
     retrying: Retrying | None = None
     selection: Selection | None = None
+
+    def input_rows(self) -> InputRows:
+        """The rows of the input, less those that are done."""
+        # Without a retry only rows can be waiting that were under way when the run died.
+        most = MOST_HELD_BYTES if self.retrying is not None else None
+        return InputRows(done=self.done, expected=self.expected, most_held_bytes=most)
 
     def make_files(self) -> None:
         """Makes the partial output and the manifest, before the first row is sent.
@@ -133,10 +139,11 @@ def begin_retry(
     output.claim()
     manifest = manifest_to_retry(output.path)
     refuse_other(manifest, identity)
+    if resume:
+        selection = selection.or_of(manifest)
     retrying = Retrying(output, manifest, selection, resume=resume, tally=tally)
     if not retrying.selected and not retrying.resumed:
-        if manifest.finished:
-            manifest.published()
+        manifest.published()
         raise AlreadyFinished(str(output.path), manifest.content)
     return Begun(
         identity=identity,
@@ -156,7 +163,8 @@ def _unless_known(manifest: Manifest, identity: Identity) -> Prefix | None:
     failed one would have to be held until the last one was read.
     """
     noted = manifest.content["input"].get("sha256")
-    if noted is None or "size_bytes" not in identity.input:
+    is_file = identity.input_path != "-" and "size_bytes" in identity.input
+    if noted is None or not is_file:
         return manifest.read
     with open(identity.input_path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from batchkms.errors import InputError, RunStopped
 from batchkms.records import Record, Result
@@ -20,6 +23,12 @@ from batchkms.rowset import RowSet
 
 HEAD_BYTES = 64 * 1024
 """So much of a file is digested before the run; the rest is while it is read."""
+
+MOST_HELD_BYTES = 32 * 1024 * 1024
+"""So much memory rows may take that wait until the input was compared with that of the run."""
+
+_ROW_BYTES = 256
+"""About what a row takes in memory beside its own content."""
 
 Batch = list[Record | Result]
 
@@ -35,15 +44,24 @@ class Prefix:
 class InputRows:
     """The rows of one input on their way to the engine, less those that are done.
 
-    `done` are the rows with a result, `expected` the prefix that an earlier run has read. Each
+    `done` are the rows with a result, `expected` the prefix that an earlier run has read; rows of
+    it that are not done are held until it was found, in at most `most_held_bytes` of memory. Each
     row's `seq` must be its own, or results could not be told apart.
     """
 
-    def __init__(self, *, done: RowSet | None = None, expected: Prefix | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        done: RowSet | None = None,
+        expected: Prefix | None = None,
+        most_held_bytes: int | None = None,
+    ) -> None:
         self.read = 0
         self.skipped = 0
         self._done = done if done is not None else RowSet()
         self._expected = expected
+        self._most_held_bytes = most_held_bytes
+        self._held_bytes = 0
         self._seen = RowSet()
         self._digest = hashlib.sha256()
 
@@ -55,51 +73,101 @@ class InputRows:
         """Yields the rows that are not done.
 
         None is yielded before the expected prefix was found. Raises InputError if another one is
-        there instead, and RunStopped where a `seq` comes for the second time.
+        there instead, or if too much would have to be held until then, and RunStopped where a
+        `seq` comes for the second time.
         """
         held: Batch = []
         async for batch in batches:
-            held += self._not_done(batch)
+            left = self._not_done(batch)
+            held += left
             if self._expected is None:
                 yield held
                 held = []
+            elif self._most_held_bytes is not None:
+                self._held_bytes += sum(map(_memory_bytes, left))
+                if self._held_bytes > self._most_held_bytes:
+                    raise _too_much(self._most_held_bytes)
         if self._expected is not None:
             raise _other_input(self._expected.rows, self.read)
 
     def _not_done(self, batch: Batch) -> Batch:
-        left: Batch = []
-        for item in batch:
-            self._check(item)
-            if item.seq in self._done:
-                self.skipped += 1
-            else:
-                left.append(item)
+        seqs = [item.seq for item in batch]
+        twice = None if not seqs or self._seen.add_next(seqs) else self._first_twice(seqs)
+        new = batch if twice is None else batch[:twice]
+        if self._expected is not None and self.read + len(new) >= self._expected.rows:
+            upto = self._expected.rows - self.read
+            self._note(new[:upto])
+            self._compare(self._expected)
+            self._note(new[upto:])
+        else:
+            self._note(new)
+        if twice is not None:
+            raise _seq_twice(seqs[twice])
+        if not len(self._done):
+            return batch
+        left = [item for item in batch if item.seq not in self._done]
+        self.skipped += len(batch) - len(left)
         return left
 
-    def _check(self, item: Record | Result) -> None:
-        if not self._seen.add(item.seq):
-            raise RunStopped(
-                f"two rows of the input have the seq {item.seq}, so that their results could not "
-                "be told apart",
-                hint="give each result row of the input a seq of its own, or leave the column out",
-            )
-        self.read += 1
-        self._digest.update(_digested(item))
-        if self._expected is not None and self.read == self._expected.rows:
-            if self._digest.hexdigest() != self._expected.sha256:
-                raise _other_input(self._expected.rows, None)
-            self._expected = None
+    def _first_twice(self, seqs: list[int]) -> int | None:
+        """Takes the rows in one by one: the index of the first that was there, if there is one."""
+        add = self._seen.add
+        return next((at for at, seq in enumerate(seqs) if not add(seq)), None)
+
+    def _note(self, rows: Batch) -> None:
+        """Takes some rows into account, all at once."""
+        self.read += len(rows)
+        self._digest.update(b"".join(map(_digested, rows)))
+
+    def _compare(self, expected: Prefix) -> None:
+        if self._digest.hexdigest() != expected.sha256:
+            raise _other_input(expected.rows, None)
+        self._expected = None
+
+
+def _seq_twice(seq: int) -> RunStopped:
+    return RunStopped(
+        f"two rows of the input have the seq {seq}, so that their results could not be told apart",
+        hint="give each result row of the input a seq of its own, or leave the column out",
+    )
+
+
+_HEAD = struct.Struct("<Q4I")
 
 
 def _digested(item: Record | Result) -> bytes:
     """The content of a row with every boundary in it."""
     if isinstance(item, Result):
-        parts = [b"result", item.id.encode(), (item.code or "").encode()]
-    else:
-        context = (item.encryption_context or "").encode()
-        parts = [item.plaintext, item.id.encode(), (item.key_id or "").encode(), context]
-    lengths = ",".join(map(str, map(len, parts)))
-    return b"%d:%b:%b" % (item.seq, lengths.encode(), b"".join(parts))
+        return _boxed(item.seq, b"result", item.id, item.code, _kept(item.kept))
+    context, kept = item.encryption_context, item.kept
+    row = _boxed(item.seq, item.plaintext, item.id, item.key_id, context)
+    if item.ciphertext is not None:
+        row += _boxed(item.seq, b"", item.ciphertext, item.data_key, item.destination_context)
+    return row if kept is None else row + _boxed(item.seq, b"", _kept(kept), None, None)
+
+
+def _boxed(seq: int, content: bytes, name: str, second: str | None, third: str | None) -> bytes:
+    named = name.encode()
+    more, most = (second or "").encode(), (third or "").encode()
+    head = _HEAD.pack(seq, len(content), len(named), len(more), len(most))
+    return b"".join((head, content, named, more, most))
+
+
+def _kept(kept: dict[str, Any] | None) -> str:
+    return "" if kept is None else msgspec.json.encode(kept).decode()
+
+
+def _memory_bytes(item: Record | Result) -> int:
+    return _ROW_BYTES + (item.size_bytes if isinstance(item, Record) else len(item.message or ""))
+
+
+def _too_much(most_bytes: int) -> InputError:
+    return InputError(
+        "the rows to be done take more memory than can be held until the whole input was compared "
+        f"with that of the run ({most_bytes // 1024**2:,} MiB)",
+        hint="a file can be compared beforehand: name the input by --input FILE, with the very "
+        "bytes that came through the pipe",
+    )
 
 
 def _other_input(rows: int, found: int | None) -> InputError:

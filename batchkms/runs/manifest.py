@@ -129,9 +129,12 @@ class Manifest:
         self.content["input"]["read"] = {"rows": prefix.rows, "sha256": prefix.sha256}
         self._save()
 
-    def change(self, settings: dict[str, Any]) -> None:
-        """Notes that settings were changed in the middle of the run."""
-        noted = {"at": _now(), **settings}
+    def change(self, settings: dict[str, Any], *, calls_per_second: int | None) -> None:
+        """Notes that settings were changed in the middle of the run, and to which rate.
+
+        That is the one that the run keeps to from now on, None for no limit.
+        """
+        noted = {"at": _now(), **settings, "calls_per_second": calls_per_second}
         self.content["changed"] = [*self.content.get("changed", []), noted]
         self.content["settings"] |= settings
 
@@ -173,8 +176,9 @@ class Manifest:
             ) from None
 
     def published(self) -> None:
-        """Notes that the output has its name: a retry has ended. Raises OutputError."""
+        """Notes that the output has its name and no retry goes on. Raises OutputError."""
         if self.content.pop("retrying", None) is not None:
+            self.content["state"] = "finished"
             try:
                 self._save()
             except OSError as error:

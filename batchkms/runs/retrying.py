@@ -29,6 +29,13 @@ class Selection:
 
     classes: frozenset[str] | None = None
 
+    def or_of(self, manifest: Manifest) -> Selection:
+        """The same or, if no class was named, that of the retry which has not ended."""
+        if self.classes is not None or not manifest.retrying:
+            return self
+        noted = (manifest.content.get("retried") or [{}])[-1].get("classes")
+        return Selection(frozenset(noted) if noted is not None else None)
+
     def takes(self, result: Result) -> bool:
         """Whether this row is done again."""
         if result.ok:

@@ -37,8 +37,8 @@ class CiphertextMapper(Mapper):
     def __init__(self, fields: Fields, *, needs_key: bool = False) -> None:
         super().__init__()
         self.columns = (
-            *(fields.id, fields.ciphertext, fields.key, fields.context),
-            *(fields.destination_context, "mode", "data_key"),
+            *(fields.id, fields.content, fields.key or "", fields.context),
+            *(fields.destination_context or "", "mode", "data_key"),
         )
         self._fields = fields
         self._needs_key = needs_key

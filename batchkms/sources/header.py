@@ -34,7 +34,7 @@ class Columns:
         for name, option in self._options.items():
             self._check(name, option, required=name in fields.needed())
 
-    def position(self, name: str | None) -> int:
+    def position(self, name: str) -> int:
         """Where a column is, counted from 0; just after the last one if it is not there."""
         return self.names.index(name) if name in self.names else len(self.names)
 

@@ -17,6 +17,7 @@ from batchkms.records import (
     MAX_CONTEXT_CHARACTERS,
     MAX_ID_CHARACTERS,
     MAX_PLAINTEXT_BYTES,
+    RESERVED_CONTEXT_MEMBER,
     Record,
     Result,
     rejected,
@@ -42,8 +43,9 @@ class Unusable(Exception):
 class Mapper(ABC):
     """Maps the rows of one input. What makes a record of them, a subclass says."""
 
-    columns: tuple[str | None, ...]
-    """The columns whose values `from_values` takes; None stands for one that is not read."""
+    columns: tuple[str, ...]
+    """The columns whose values `from_values` takes; an empty name stands for one that is not read.
+    """
 
     def __init__(self) -> None:
         self.first_own: int | None = None
@@ -58,8 +60,8 @@ class Mapper(ABC):
             if isinstance(own, Result):
                 return own
             seq = own
-        values = [None if column is None else row.get(column) for column in self.columns]
-        return self.from_values(seq, line, values, kept)
+        get = row.get
+        return self.from_values(seq, line, [get(column) for column in self.columns], kept)
 
     def from_values(
         self, seq: int, line: int, values: Sequence[Any], kept: Kept = None
@@ -135,6 +137,12 @@ def read_context(context: object) -> str | None:
             "the encryption context is no JSON object whose values are all strings; "
             "write it as one",
         )
+    if RESERVED_CONTEXT_MEMBER in context:
+        raise Unusable(
+            "InvalidContext",
+            f"the encryption context has the member {RESERVED_CONTEXT_MEMBER!r}, which only those "
+            "of data keys have; name it otherwise",
+        )
     # Only now: what is nested deeper than the encoder goes is no object of strings either.
     sent = orjson.dumps(context).decode() if verbatim is None else verbatim
     if len(sent) > MAX_CONTEXT_CHARACTERS:
@@ -184,16 +192,14 @@ def kind_of(value: object) -> str:
     return kinds.get(type(value), "an object")
 
 
-def not_too_large(plaintext: bytes, max_plaintext_bytes: int) -> bytes:
-    """The plaintext itself. Raises Unusable if it has more bytes than that."""
-    if len(plaintext) <= max_plaintext_bytes:
-        return plaintext
+def too_large(plaintext: bytes, max_plaintext_bytes: int) -> Unusable:
+    """What is wrong with a plaintext that has more bytes than that."""
     size, most = f"{len(plaintext):,}", f"{max_plaintext_bytes:,}"
     if max_plaintext_bytes <= MAX_PLAINTEXT_BYTES:
         reason = f"more than the {most} that KMS takes; split it, or add --oversize envelope"
     else:
         reason = f"more than the {most} that are encrypted with a data key; split it"
-    raise Unusable("PlaintextTooLarge", f"the plaintext has {size} bytes, {reason}")
+    return Unusable("PlaintextTooLarge", f"the plaintext has {size} bytes, {reason}")
 
 
 def from_base64(text: str) -> bytes | None:

@@ -14,10 +14,10 @@ from batchkms.sources.mapping import (
     Unusable,
     from_base64,
     kind_of,
-    not_too_large,
     read_context,
     read_id,
     read_key,
+    too_large,
 )
 
 
@@ -36,8 +36,9 @@ class RowMapper(Mapper):
         max_plaintext_bytes: int = MAX_PLAINTEXT_BYTES,
     ) -> None:
         super().__init__()
-        self.columns = (fields.id, fields.plaintext, fields.key, fields.context)
+        self.columns = (fields.id, fields.plaintext, fields.key or "", fields.context)
         self._fields = fields
+        self._key = fields.key
         self._needs_key = needs_key
         self._max_plaintext_bytes = max_plaintext_bytes
         self._decode = _DECODERS[fields.encoding]
@@ -52,7 +53,7 @@ class RowMapper(Mapper):
             seq=seq,
             id=read_id(row_id, seq),
             plaintext=self._plaintext(text),
-            key_id=read_key(key, self._fields.key, needed=self._needs_key),
+            key_id=None if self._key is None else read_key(key, self._key, needed=self._needs_key),
             encryption_context=None if context is None else read_context(context),
             kept=kept,
         )
@@ -62,7 +63,10 @@ class RowMapper(Mapper):
             raise self._no_plaintext(text)
         if not text:
             raise Unusable("EmptyPlaintext", "the plaintext is empty, and KMS takes no empty one")
-        return not_too_large(self._decode(text), self._max_plaintext_bytes)
+        plaintext = self._decode(text)
+        if len(plaintext) > self._max_plaintext_bytes:
+            raise too_large(plaintext, self._max_plaintext_bytes)
+        return plaintext
 
     def _no_plaintext(self, text: object) -> Unusable:
         name = self._fields.plaintext

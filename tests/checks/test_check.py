@@ -9,6 +9,7 @@ import pytest
 
 from batchkms.checks.account import ENABLED
 from batchkms.checks.check import check
+from batchkms.checks.plan import Plan
 from batchkms.checks.report import CheckReport
 from batchkms.emulator import Emulator
 from batchkms.kms.client import KmsClient
@@ -79,7 +80,8 @@ async def test_a_whole_check(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [0, 25])
 async def test_without_the_service(rows: int) -> None:
     source = Given([record(seq) for seq in range(1, rows + 1)])
-    report = await check(source, kms=None, region="r", rate="auto", rows_per_data_key=10)
+    plan = Plan(mode="envelope", data_key_rows=10)
+    report = await check(source, kms=None, region="r", rate="auto", plan=plan)
     assert report.account is None
     estimate = report.estimate
     assert (estimate.calls, estimate.per_second, estimate.seconds) == (-(-rows // 10), None, None)

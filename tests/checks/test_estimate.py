@@ -12,7 +12,6 @@ from batchkms.checks.estimate import (
     Estimate,
     blob_chars,
     calls_per_second,
-    calls_to_make,
     free_disk_bytes,
     output_bytes,
     price_of,
@@ -23,14 +22,6 @@ from batchkms.records import Record
 from batchkms.runs.rowsums import RECORD_BYTES
 from batchkms.sinks.jsonl import JsonlSink
 from tests.checks.test_inventory import Given
-
-
-@pytest.mark.parametrize(
-    ("rows", "rows_per_data_key", "calls"),
-    [(0, None, 0), (7, None, 7), (0, 10, 0), (1, 10, 1), (10, 10, 1), (11, 10, 2), (7, 1, 7)],
-)
-def test_calls(rows: int, rows_per_data_key: int | None, calls: int) -> None:
-    assert calls_to_make(rows, rows_per_data_key=rows_per_data_key) == calls
 
 
 @pytest.mark.parametrize(

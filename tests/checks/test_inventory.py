@@ -112,7 +112,7 @@ async def assert_all_found(path: Path, sown: Sown, *, held_rows: int) -> None:
     assert found.sizes == sown.sizes
     assert sum(rows for _, rows in found.histogram()) == found.sendable + found.too_large
     assert found.histogram()[-1] == (None, found.codes["PlaintextTooLarge"])
-    assert found.plaintext_bytes == sum(size * rows for size, rows in sown.sizes.items())
+    assert found.content_bytes == sum(size * rows for size, rows in sown.sizes.items())
     assert found.keys == sown.keys
     assert found.keyless == 0
     assert (found.with_context, found.contexts) == (sown.with_context, len(sown.contexts))

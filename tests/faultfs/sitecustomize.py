@@ -1,13 +1,15 @@
 """Makes one call to the file system fail, in a program started with this folder on its path.
 
 `FAULTFS=write:3:ENOSPC` fails the third write to a file of the output `out.*`; `short` in place of
-an error writes half. `FAULTFS_FIRED` names a file that is made when it happens.
+an error writes half, `KILL` kills the process before the call. With `write+fsync` both are counted.
+`FAULTFS_FIRED` names a file that is made when it happens.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -21,21 +23,24 @@ def _about_output(argument: Any) -> bool:
 
 
 class _Fault:
-    def __init__(self, call: Callable[..., Any], number: int, how: str) -> None:
+    left = 0
+
+    def __init__(self, call: Callable[..., Any], how: str) -> None:
         self._call = call
-        self._left = number
         self._how = how
 
     def __call__(self, first: Any, *rest: Any, **more: Any) -> Any:
         if _about_output(first):
-            self._left -= 1
-            if self._left == 0:
+            _Fault.left -= 1
+            if _Fault.left == 0:
                 return self._fail(first, *rest, **more)
         return self._call(first, *rest, **more)
 
     def _fail(self, first: Any, *rest: Any, **more: Any) -> Any:
         with open(os.environ["FAULTFS_FIRED"], "w"):
             pass
+        if self._how == "KILL":
+            os.kill(os.getpid(), signal.SIGKILL)
         if self._how == "short":
             return self._call(first, rest[0][: max(1, len(rest[0]) // 2)])
         if self._call is _close:
@@ -47,5 +52,7 @@ class _Fault:
 _close = os.close
 
 if "FAULTFS" in os.environ:
-    _name, _number, _how = os.environ["FAULTFS"].split(":")
-    setattr(os, _name, _Fault(getattr(os, _name), int(_number), _how))
+    _names, _number, _how = os.environ["FAULTFS"].split(":")
+    _Fault.left = int(_number)
+    for _name in _names.split("+"):
+        setattr(os, _name, _Fault(getattr(os, _name), _how))

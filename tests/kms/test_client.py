@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from batchkms import __version__
 from batchkms.errors import ConfigError, ProtocolError, ServiceError
-from batchkms.kms.client import Decrypted, Encrypted, KmsClient
+from batchkms.kms.client import DataKey, Decrypted, Encrypted, KmsClient
 from batchkms.kms.credentials import Credentials, StaticCredentials
 from batchkms.kms.transport import Answer
 from tests.kms.servers import answering, http
@@ -133,6 +133,25 @@ async def test_decrypt(answer: str, plaintext: bytes) -> None:
     headers, body = transport.sent[0]
     assert headers["X-TC-Action"] == "Decrypt"
     assert orjson.loads(body) == {"CiphertextBlob": BLOB, "EncryptionContext": "{}"}
+
+
+@pytest.mark.parametrize("context", [None, '{"a":"b"}'])
+async def test_a_data_key_with_and_without_a_context(context: str | None) -> None:
+    answer = response(Plaintext=b64encode(bytes(32)).decode(), CiphertextBlob=BLOB, KeyId=KEY_ID)
+    transport = Replay(answer)
+    made = await client_on(transport).generate_data_key(KEY_ID, encryption_context=context)
+    assert made == DataKey(bytes(32), BLOB, KEY_ID, "r-1")
+    given = {"KeyId": KEY_ID, "KeySpec": "AES_256"}
+    bound = {} if context is None else {"EncryptionContext": context}
+    assert orjson.loads(transport.sent[0][1]) == given | bound
+
+
+@pytest.mark.parametrize("size", [0, 16, 31, 33])
+async def test_a_data_key_of_another_size_is_none(size: int) -> None:
+    answer = response(Plaintext=b64encode(bytes(size)).decode(), CiphertextBlob=BLOB, KeyId=KEY_ID)
+    with pytest.raises(ProtocolError) as caught:
+        await client_on(Replay(answer)).generate_data_key(KEY_ID)
+    assert caught.value.code == "InvalidAnswer"
 
 
 async def test_describe_key_and_service_status() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,25 +34,28 @@ class Program:
     def __call__(
         self,
         *arguments: str,
-        stdin: bytes = b"",
+        stdin: bytes | Path = b"",
         environ: dict[str, str] | None = None,
         preexec: Callable[[], None] | None = None,
     ) -> Ended:
-        """Runs it to its end."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environ(environ),
-            input=stdin,
-            capture_output=True,
-            timeout=60,
-            check=False,
-            preexec_fn=preexec,
-        )
+        """Runs it to its end, with these bytes piped in or a file as its stdin."""
+        with ExitStack() as stack:
+            file = stack.enter_context(stdin.open("rb")) if isinstance(stdin, Path) else None
+            done = subprocess.run(
+                self.command(*arguments),
+                cwd=self.folder,
+                env=self.environ(environ),
+                stdin=file,
+                input=None if isinstance(stdin, Path) else stdin,
+                capture_output=True,
+                timeout=60,
+                check=False,
+                preexec_fn=preexec,
+            )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     async def beside(
-        self, *arguments: str, stdin: bytes = b"", environ: dict[str, str] | None = None
+        self, *arguments: str, stdin: bytes | Path = b"", environ: dict[str, str] | None = None
     ) -> Ended:
         """Runs it to its end while the test's own event loop goes on serving."""
         return await asyncio.to_thread(self, *arguments, stdin=stdin, environ=environ)

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
 from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.flaky import flaky_service
 
 ENCRYPT = ["encrypt", "in.jsonl", "-o", "out.jsonl"]
 RETRY = ["retry", "out.jsonl"]
@@ -33,13 +33,8 @@ sys.stdin.read()
 @pytest.fixture
 async def flaky(tmp_path: Path) -> AsyncIterator[Emulator]:
     """A service that fails every second call."""
-    calls = count()
-    async with Emulator(
-        data_dir=tmp_path / "kms",
-        rate_limit=None,
-        fail=lambda action: "InternalError" if next(calls) % 2 else None,
-    ) as emulator:
-        yield emulator
+    async with flaky_service(tmp_path / "kms") as service:
+        yield service.kms
 
 
 async def _finished(batchkms: Program, kms: Emulator) -> None:
@@ -160,15 +155,10 @@ async def test_a_retry_that_died_with_the_lock_alone_is_no_retry(
     batchkms: Program, tmp_path: Path, more: list[str]
 ) -> None:
     """It leaves an empty partial file beside an output and a manifest that are as they were."""
-    calls = count()
-    failing = True
-    async with Emulator(
-        data_dir=tmp_path / "kms",
-        rate_limit=None,
-        fail=lambda action: "InternalError" if failing and next(calls) % 2 else None,
-    ) as kms:
+    async with flaky_service(tmp_path / "kms") as service:
+        kms = service.kms
         await _finished(batchkms, kms)
-        failing = False
+        service.failing = False
         batchkms.write("out.jsonl.partial", b"")
         before = _files(batchkms)
         again = await batchkms.beside(*ENCRYPT, "--resume", *target(kms), environ=credentials(kms))

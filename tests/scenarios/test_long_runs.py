@@ -20,12 +20,18 @@ def _inventory(batchkms: Program, rows: int) -> None:
     batchkms.write("in.jsonl", "".join(lines))
 
 
-async def _started(batchkms: Program, kms: Emulator, *more: str) -> asyncio.subprocess.Process:
+async def _started(
+    batchkms: Program, kms: Emulator, *more: str, before: tuple[str, ...] = ()
+) -> asyncio.subprocess.Process:
     process = await asyncio.create_subprocess_exec(
+        *before,
         *batchkms.command("encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms), *more),
         cwd=batchkms.folder,
         env=batchkms.environ(credentials(kms)),
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # The tests themselves may run under nohup.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     partial = batchkms.folder / "out.jsonl.partial"
     await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
@@ -104,6 +110,50 @@ async def test_sighup_reads_the_job_file_again(batchkms: Program, kms: Emulator)
     assert (changed["rate"], changed["reserve"], changed["concurrency"]) == (2000, "10%", 32)
     assert (manifest["settings"]["rate"], manifest["settings"]["reserve"]) == (2000, "10%")
     assert manifest["counts"]["ok"] == 2_000
+
+
+async def test_sighup_takes_every_kind_of_rate(batchkms: Program, tmp_path: Path) -> None:
+    """`auto` is what the service said when the run began, as long as it goes on."""
+    _inventory(batchkms, 2_000)
+    job = batchkms.write("job.toml", 'rate = "auto"\nconcurrency = 4\nprogress = "never"\n')
+    changes = [
+        ('rate = "auto"\nreserve = "50%"\nconcurrency = 2', "20 calls/s, concurrency 2"),
+        ('rate = 30\nreserve = "50%"\nconcurrency = 3', "15 calls/s, concurrency 3"),
+        ('rate = "off"\nreserve = "50%"\nconcurrency = 1', "no limit, concurrency 1"),
+        ('rate = "auto"\nconcurrency = 5', "40 calls/s, concurrency 5"),
+    ]
+    async with Emulator(data_dir=tmp_path / "kms", rate_limit=40) as kms:
+        process = await _started(batchkms, kms, "--config", "job.toml")
+        assert process.stderr is not None
+        said = await asyncio.wait_for(process.stderr.readline(), 10)
+        assert b"the quota is 40 calls/s" in said
+        for content, told in changes:
+            job.write_text(content + "\n")
+            process.send_signal(signal.SIGHUP)
+            line = await asyncio.wait_for(process.stderr.readline(), 10)
+            assert line.decode() == f"batchkms: the job file was read again: {told}\n"
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.communicate(), 20)
+        # Once a run.
+        assert kms.stats.as_json()["actions"]["GetServiceStatus"]["calls"] == 1
+    assert process.returncode == 130
+    manifest = _manifest(batchkms)
+    noted = [(change["rate"], change["calls_per_second"]) for change in manifest["changed"]]
+    assert noted == [("auto", 20), (30, 15), ("off", None), ("auto", 40)]
+    assert (manifest["settings"]["rate"], manifest["settings"]["concurrency"]) == ("auto", 5)
+
+
+async def test_under_nohup_a_run_goes_on(batchkms: Program, tmp_path: Path) -> None:
+    """nohup starts it with SIGHUP ignored, and the terminal goes away."""
+    _inventory(batchkms, 300)
+    async with Emulator(data_dir=tmp_path / "kms", rate_limit=300) as kms:
+        process = await _started(batchkms, kms, before=("nohup",))
+        for _ in range(3):
+            process.send_signal(signal.SIGHUP)
+        _, stderr = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0, stderr
+    assert b"interrupted" not in stderr
+    assert _manifest(batchkms)["counts"]["ok"] == 300
 
 
 async def test_sighup_without_a_job_file_drains(batchkms: Program, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from itertools import count
 from pathlib import Path
@@ -156,6 +157,82 @@ async def test_two_runs_cannot_write_one_output(batchkms: Program, tmp_path: Pat
             assert "another run is writing out.jsonl.partial" in second.errors[0]
         first.terminate()
         assert await first.wait() == 130
+
+
+async def test_the_limit_may_grow_when_a_run_is_resumed(batchkms: Program, kms: Emulator) -> None:
+    await _stopped(batchkms, kms, "--limit", "800")
+    before = (batchkms.folder / "out.jsonl.partial").read_bytes()
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--rate", "off", "--resume", *target(kms)]
+    refused = await batchkms.beside(*command, "--limit", "700", environ=credentials(kms))
+    assert (refused.code, refused.errors) == (2, ["the --limit of this run was 800 and is 700"])
+    assert (batchkms.folder / "out.jsonl.partial").read_bytes() == before
+    ended = await batchkms.beside(*command, "--limit", "1000", environ=credentials(kms))
+    assert ended.code == 0, ended.stderr
+    await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"), 1_000)
+    for more, told in ((["--limit", "900"], "900"), ([], "not given")):
+        refused = await batchkms.beside(*command, *more, environ=credentials(kms))
+        assert (refused.code, refused.errors) == (
+            2,
+            [f"the --limit of this run was 1000 and is {told}"],
+        )
+
+
+async def test_a_run_that_was_limited_goes_on_without_a_limit(
+    batchkms: Program, kms: Emulator
+) -> None:
+    await _stopped(batchkms, kms, "--limit", "800")
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--rate", "off", "--resume", *target(kms)]
+    ended = await batchkms.beside(*command, environ=credentials(kms))
+    assert ended.code == 0, ended.stderr
+    await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"))
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+async def test_an_ordered_run_that_was_killed_keeps_the_order_of_its_input(
+    batchkms: Program, kms: Emulator, format: str
+) -> None:
+    batchkms.write(f"in.{format}", inventory(format))
+    command = ["encrypt", f"in.{format}", "-o", f"out.{format}", "--ordered", "--rate", "2000"]
+    for after_bytes in (1_000, 100_000):
+        more = ["--resume", *target(kms)]
+        await killed(batchkms, kms, [*command, *more], stdin=None, after_bytes=after_bytes)
+    ended = await batchkms.beside(*command, "--resume", *target(kms), environ=credentials(kms))
+    assert ended.code == 0, ended.stderr
+    rows = results_in(batchkms.folder / f"out.{format}")
+    assert [row["seq"] for row in rows] == list(range(1, ROWS + 1))
+    await assert_all_decrypt(kms, rows)
+
+
+async def test_an_input_that_becomes_shorter_stops_the_run_and_is_resumed_when_whole(
+    batchkms: Program, kms: Emulator
+) -> None:
+    # Rows of 2 KB, of which no more than 300 can have been read ahead.
+    wide = b',"note":"' + b"x" * 2_000 + b'"}'
+    content = inventory("jsonl", rows=900).replace(b"}", wide)
+    path = batchkms.write("in.jsonl", content)
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms)]
+    process = await asyncio.create_subprocess_exec(
+        *batchkms.command(*command, "--rate", "300", "--queue-size", "50"),
+        cwd=batchkms.folder,
+        env=batchkms.environ(credentials(kms)),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    partial = batchkms.folder / "out.jsonl.partial"
+    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+    os.truncate(path, content.index(b"row 700") + 3)
+    _, stderr = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 3, stderr
+    assert b"the file has become shorter while it was read" in stderr
+    done = results_in(partial)
+    assert {row["status"] for row in done} == {"ok"}
+    assert sorted(row["seq"] for row in done) == list(range(1, 700))
+    refused = await batchkms.beside(*command, "--resume", environ=credentials(kms))
+    assert (refused.code, "size bytes" in refused.errors[0]) == (2, True)
+    path.write_bytes(content)
+    more = ["--resume", "--rate", "off"]
+    ended = await batchkms.beside(*command, *more, environ=credentials(kms))
+    assert ended.code == 0, ended.stderr
+    await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"), 900)
 
 
 async def test_failed_rows_are_retried_and_the_others_copied(

@@ -106,6 +106,17 @@ BAD_ROWS = [
     Bad("InvalidContext", _jsonl(plaintext=C, key="k", encryption_context="{}{}"), b"a,x,{}{},k"),
     Bad("InvalidContext", _jsonl(plaintext=C, key="k", encryption_context=False)),
     Bad(
+        "InvalidContext",
+        _jsonl(plaintext=C, key="k", encryption_context={"a": C, "batchkms": C}),
+        says="only those of data keys have",
+    ),
+    Bad(
+        "InvalidContext",
+        _jsonl(plaintext=C, key="k", encryption_context='{"batch\\u006bms": "envelope/1"}'),
+        b'a,x,"{""batchkms"":""x"",""batchkms"":""envelope/1""}",k',
+        says="only those of data keys have",
+    ),
+    Bad(
         "ContextTooLong",
         _jsonl(plaintext=C, key="k", encryption_context={"k": C + "v" * 1_004}),
         b'a,x,"' + json.dumps({"k": C + "v" * 1_004}).replace('"', '""').encode() + b'",k',

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from batchkms.records import MAX_ID_CHARACTERS, Record, Result, rejected
-from batchkms.sources.mapping import Unusable, from_base64, kind_of, not_too_large
+from batchkms.sources.mapping import Unusable, from_base64, kind_of, too_large
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,9 @@ class EntryRows:
                     f"{MAX_ID_CHARACTERS:,}; shorten the name of the entry",
                 )
             known_id = row_id
-            plaintext = not_too_large(_plaintext(secret), self._max_plaintext_bytes)
+            plaintext = _plaintext(secret)
+            if len(plaintext) > self._max_plaintext_bytes:
+                raise too_large(plaintext, self._max_plaintext_bytes)
             return Record(seq=seq, id=row_id, plaintext=plaintext)
         except Unusable as problem:
             return rejected(seq, known_id, problem.code, f"{secret.place}: {problem.reason}")

@@ -1,0 +1,65 @@
+"""The input of a job, opened as the job describes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from batchkms.errors import ConfigError
+from batchkms.job import JobSpec, job_from
+from batchkms.runs.manifest import Manifest
+from batchkms.sources import input_format, open_source
+from batchkms.sources.base import DEFAULT_FIELDS, Source
+
+
+def open_input(spec: JobSpec) -> Source:
+    """Opens it. Raises ConfigError and InputError."""
+    return open_source(
+        spec.input,
+        format=spec.format,
+        profile=spec.input_profile,
+        fields=spec.fields(),
+        needs_key=spec.key_id is None and not spec.emulator and spec.command in _ENCRYPTING,
+        max_plaintext_bytes=spec.max_plaintext_bytes,
+    )
+
+
+_ENCRYPTING = ("encrypt", "check")
+
+
+def format_name(spec: JobSpec) -> str:
+    """What a manifest calls the format of the input. Raises ConfigError where nothing tells it."""
+    return spec.input_profile or input_format(spec.input, spec.format)
+
+
+def job_of(
+    manifest: Manifest,
+    *,
+    output: str,
+    input_path: str | None,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> JobSpec:
+    """The job that a manifest is of, with other flags where they are given. Raises ConfigError."""
+    content = manifest.content
+    path = input_path or content["input"]["path"]
+    if path == "-" and input_path is None:
+        raise ConfigError(
+            "the input of this run came through stdin", hint="name it again: --input FILE, or -"
+        )
+    settings = {**content["settings"], "output_format": content["output"]["format"]}
+    if "input_profile" not in settings:
+        settings["format"] = content["input"]["format"]
+    for name, default in DEFAULT_FIELDS.items():
+        # Named, a column must be there; by default it may be missing.
+        if settings.get(name) == default:
+            del settings[name]
+    return job_from(
+        command=content["command"],
+        input_path=path,
+        flags={**(flags or {}), "output": output},
+        environ=environ,
+        config=None,
+        base=settings,
+    )

@@ -1,0 +1,129 @@
+"""`batchkms run`."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchkms.cli.commands import RUNNABLE, run_spec
+from batchkms.cli.logs import log_to_stderr
+from batchkms.cli.main import EXIT_INTERRUPTED, tell, tell_error, with_options
+from batchkms.errors import BatchKmsError
+from batchkms.jobsteps import Step, read_step_again, read_steps
+from batchkms.options import COMMON, PER_JOB
+from batchkms.reporting.summary import Exit
+from batchkms.runs.manifest import Manifest, manifest_path
+
+log = logging.getLogger(__name__)
+
+_ROWS_FAILED = (Exit.SOME_FAILED, Exit.ALL_RETRYABLE)
+
+ReadSteps = Callable[[], list[Step]]
+
+FLAGS = [option for option in COMMON if option.name not in PER_JOB]
+"""What can be said for all steps on the command line."""
+
+
+def _flags(command: Any) -> Any:
+    return with_options(command, FLAGS)
+
+
+@click.command(short_help="Run the steps of a job file, one after the other.")
+@click.argument("job", metavar="JOB.toml")
+@_flags
+def run(job: str, **flags: Any) -> None:
+    """Runs the steps of JOB.toml and stops at the first one that does not exit with 0.
+
+    Options at the top of the file are for every step whose command has them. Below, each
+    [[step]] has a `command` and options of that command; `allow-failures = true` goes on though
+    rows of that step have failed. Flags are for all steps, and beat the environment, which beats
+    the file. Paths are relative to the folder that batchkms is called in.
+
+    The whole file is checked before the first step begins. The exit code is that of the step
+    that the list stopped at, else that of the first one whose failed rows were allowed and not
+    mended by a later retry, else 0. With --resume, runs that have finished are passed over.
+    """
+    read = partial(read_steps, job, flags=flags, environ=os.environ, commands=RUNNABLE)
+    sys.exit(run_steps(read))
+
+
+def run_steps(read: ReadSteps) -> int:
+    """Runs steps to the end, or to the first that must not be passed; returns the exit code.
+
+    Raises ConfigError before the first one has begun.
+    """
+    steps = read()
+    codes: dict[str, int] = {}
+    for step in steps:
+        code = _run_step(step, steps, read)
+        if code and not (step.allow_failures and code in _ROWS_FAILED):
+            return _stopped_at(step, steps, code)
+        # A retry has the last word on the rows of its output.
+        codes[step.spec.output if step.writes else f"step {step.number}"] = code
+    return next((code for code in codes.values() if code), int(Exit.OK))
+
+
+def _run_step(step: Step, steps: list[Step], read: ReadSteps) -> int:
+    spec = step.spec
+    log_to_stderr(level=spec.log_level, log_format=spec.log_format)
+    log.info("step %d of %d: %s", step.number, len(steps), step.title)
+    _take_signals()
+    try:
+        if (code := _left_to_its_retry(step, steps)) is not None:
+            return code
+        return run_spec(spec, again=partial(read_step_again, read, step))
+    except KeyboardInterrupt:
+        return tell("interrupted", None, EXIT_INTERRUPTED)
+    except BatchKmsError as error:
+        return tell_error(error)
+    finally:
+        # A run collects seldom and leaves what it has loaded out of it: here its rest goes.
+        gc.collect()
+
+
+def _left_to_its_retry(step: Step, steps: list[Step]) -> int | None:
+    """The exit code of a run that has finished, and whose retry, a later step, has not.
+
+    To resume the run itself would be refused, so that the list would never get to the retry.
+    """
+    spec = step.spec
+    later = [other.spec for other in steps[step.number :] if other.spec.command == "retry"]
+    retried = any(other.output == spec.output and other.resume for other in later)
+    if not (retried and spec.resume and spec.command != "retry"):
+        return None
+    manifest = Manifest.load(manifest_path(Path(spec.output)))
+    if manifest is None or not manifest.retrying:
+        return None
+    log.info("nothing to do: %s was finished, and its retry was not", spec.output)
+    return int(manifest.content.get("exit_code", Exit.SOME_FAILED))
+
+
+def _stopped_at(step: Step, steps: list[Step], code: int) -> int:
+    left = len(steps) - step.number
+    not_begun = f"; {left} not begun" if left else ""
+    log.warning(
+        "stopped at step %d of %d, exit code %d%s", step.number, len(steps), code, not_begun
+    )
+    return code
+
+
+def _take_signals() -> None:
+    """What signals do until the step has handlers of its own, which go when it ends.
+
+    SIGTERM is an interrupt like SIGINT. SIGHUP asks for the job file to be read again, and must
+    not end a list that is just between two steps.
+    """
+    if sys.platform == "win32":
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
