@@ -58,7 +58,10 @@ class MaxFailures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """The bounds of a run. Times in seconds."""
+    """The bounds of a run. Times in seconds.
+
+    `stops_when_all_fail` ends a run whose first 100 rows all failed.
+    """
 
     concurrency: int = 64
     queue_records: int = 1_000
@@ -68,6 +71,7 @@ class EngineOptions:
     drain_grace_s: float = 15.0
     max_failures: MaxFailures = MaxFailures()
     key_per_record: bool = False
+    stops_when_all_fail: bool = True
 
 
 class _Taken(NamedTuple):
@@ -325,7 +329,8 @@ class Engine:
         elif not result.ok:
             self._first_failures += ordinal <= ALL_FAILED_ROWS
             # Where an earlier part of the run did rows, nothing is wrong with all of them.
-            if self._first_failures == ALL_FAILED_ROWS and not self._kept_ok:
+            judged = self._options.stops_when_all_fail and not self._kept_ok
+            if self._first_failures == ALL_FAILED_ROWS and judged:
                 self.stop(_all_failed(result))
         elif self.tally.done != MaxFailures.SHARE_FROM_ROWS:
             return  # a row that is ok can only make the share of failures smaller

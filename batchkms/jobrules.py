@@ -62,15 +62,31 @@ def _check_output(command: str, values: Values) -> None:
             "plaintexts are not written to stdout",
             hint="write to a file with -o FILE, or add --allow-stdout",
         )
-    if values["in_place_column"] and "-" in (values["output"], values["input"]):
+    if values["in_place_column"]:
+        _check_in_place(values)
+
+
+def _check_in_place(values: Values) -> None:
+    if "-" in (values["output"], values["input"]):
         raise ConfigError(
             "--in-place-column reads the input twice and writes a file beside the results",
             hint="name files for the input and for -o",
         )
-    if values["in_place_column"] and values["input_profile"]:
+    if values["input_profile"]:
         raise ConfigError(
             "--in-place-column and --input-profile cannot go together",
             hint="an export has no column for a ciphertext: leave one of them out",
+        )
+    if "envelope" in (values["mode"], values["oversize"]):
+        raise ConfigError(
+            "--in-place-column and envelopes cannot go together: a ciphertext made with a data "
+            "key cannot be decrypted without that key, for which there is no column",
+            hint="leave out --in-place-column, --mode envelope or --oversize envelope",
+        )
+    if values["limit"] is not None:
+        raise ConfigError(
+            "--in-place-column and --limit cannot go together: the other rows would be left out",
+            hint="leave one of them out",
         )
 
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
-import signal
-import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from batchkms.cli.connect import Connection, connect, found_rate, less_reserve
+from batchkms.cli.inplace import Then, results_job
 from batchkms.cli.inputs import format_name, open_input
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import printable, tell
 from batchkms.cli.operations import make_operation, result_columns
 from batchkms.cli.reload import JobReader, Reload
-from batchkms.cli.running import Running
+from batchkms.cli.running import Running, sigterm_is_sigint
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.engine import Batch, Engine
 from batchkms.errors import ConfigError, RunStopped
@@ -32,6 +31,7 @@ from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
 from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import input_description, path_text
+from batchkms.runs.inplace import InPlaceColumn
 from batchkms.runs.output import open_output
 from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
@@ -67,18 +67,23 @@ def run_job(
     be done again. Raises ConfigError and InputError, before anything
     was sent.
     """
+    then: Then | None = None
+    if spec.in_place_column and spec.output and retry is None:
+        spec, then = results_job(spec)
     if spec.dry_run:
         from batchkms.cli.check import run_check
 
         return run_check(spec)
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return loop_runner(spec)(_run(spec, again, retry))
+    return loop_runner(spec)(_run(spec, again, retry, then))
 
 
-async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) -> int:
+async def _run(
+    spec: JobSpec, again: JobReader | None, retry: Selection | None, then: Then | None
+) -> int:
     began_s = time.monotonic()
     tally = Tally()
-    _take_sigterm_for_sigint()
+    sigterm_is_sigint()
     async with AsyncExitStack() as stack:
         if spec.output == "-" and was_closed(1):
             raise ConfigError("stdout is closed", hint="write to a file with -o FILE")
@@ -98,7 +103,7 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
         try:
             begun = _begun(output, identity, spec.resume, retry, tally)
         except AlreadyFinished as finished:
-            return _told_finished(finished, spec)
+            return _told_finished(finished, spec, await then() if then else None)
         rows = begun.input_rows()
         unseen = set(spec.keep or ())
         taken = _looked_for(_limited(source.batches(), spec.limit), unseen)
@@ -144,7 +149,18 @@ async def _run(spec: JobSpec, again: JobReader | None, retry: Selection | None) 
         notes=[f"no row has a column {name!r} to keep: check its name" for name in sorted(unseen)],
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
-    return _told(summary, spec)
+    return _told(await _followed(summary, then), spec)
+
+
+async def _followed(summary: Summary, then: Then | None) -> Summary:
+    """The summary after what follows a run that has finished."""
+    if then is None or summary.state is not State.FINISHED:
+        return summary
+    sigterm_is_sigint()
+    try:
+        return replace(summary, in_place=await then())
+    except RunStopped as error:
+        return replace(summary, state=State.STOPPED, error=error)
 
 
 def _spare_the_collector() -> None:
@@ -154,13 +170,6 @@ def _spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-
-
-def _take_sigterm_for_sigint() -> None:
-    """Until the run has begun, both end the command alike; then they drain it."""
-    if sys.platform != "win32":
-        interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, interrupt)
 
 
 def _begun(
@@ -236,13 +245,16 @@ async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIte
         left = None if left is None else left - len(batch)
 
 
-def _told_finished(finished: AlreadyFinished, spec: JobSpec) -> int:
+def _told_finished(finished: AlreadyFinished, spec: JobSpec, in_place: InPlaceColumn | None) -> int:
     """Says what an earlier run has done, and exits as it did."""
     if spec.summary == "json":
-        put(ascii_json(finished.as_json()))
+        told = {"in_place": in_place.as_json()} if in_place else {}
+        put(ascii_json({**finished.as_json(), **told}))
     else:
         line = f"nothing to do: {finished.output} was finished at {finished.ended_at}"
         say(f"batchkms: {printable(line)}")
+        if in_place is not None:
+            say(f"batchkms: {printable(in_place.as_text())}")
     return finished.exit_code
 
 

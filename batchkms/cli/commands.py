@@ -15,6 +15,7 @@ _RUNNERS = {
     "decrypt": "batchkms.cli.batch:run_job",
     "retry": "batchkms.cli.retry:run_retry",
     "audit": "batchkms.cli.audit:run_audit",
+    "verify": "batchkms.cli.verify:run_verify",
     "inspect": "batchkms.cli.inspect:run_inspect",
 }
 """Where the function of each command is; none is imported before it is called."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from batchkms.cli.main import EXIT_INTERRUPTED, printable
@@ -57,7 +58,7 @@ class Running:
         """Runs it to whatever end, with its files in order at the end."""
         self.output.begin()
         # To the very end: a signal must not cut off the results that are still being written.
-        with self._signals():
+        with signals_drain(self.engine, reload=self.reload):
             try:
                 ending = await self._results_written(batches)
             except BaseException as error:
@@ -73,7 +74,7 @@ class Running:
         meter = Meter(
             printable(self.title),
             engine.tally,
-            consumed=lambda: _share_read(self.source),
+            consumed=lambda: share_read(self.source),
             queued=lambda: engine.queued,
             outage=lambda: engine.outage,
         )
@@ -175,28 +176,39 @@ class Running:
                 # Not what a run must stop for: the results are elsewhere, and say so if need be.
                 log.warning("%s cannot be written: %s", manifest.path, error.strerror)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Meanwhile SIGINT and SIGTERM drain the run; the second one ends the process."""
-        loop = asyncio.get_running_loop()
-        handlers: dict[signal.Signals, Callable[[], None]] = {}
-        if _POSIX:
-            drain = _Drain(self.engine)
-            handlers = {signal.SIGINT: drain, signal.SIGTERM: drain}
-            handlers[signal.SIGHUP] = self.reload or drain
-            if self.reload is None and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-                # nohup: the run is to outlive its terminal.
-                del handlers[signal.SIGHUP]
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
-        try:
-            yield
-        finally:
-            for number in handlers:
-                loop.remove_signal_handler(number)
-            if signal.SIGTERM in handlers:
-                # What is left is to tell of the run: SIGTERM must still not end it without a word.
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+@contextmanager
+def signals_drain(engine: Engine, *, reload: Callable[[], None] | None = None) -> Iterator[None]:
+    """Meanwhile SIGINT and SIGTERM drain a run; the second one ends the process.
+
+    SIGHUP calls `reload`; where there is none, it drains too.
+    """
+    loop = asyncio.get_running_loop()
+    handlers: dict[signal.Signals, Callable[[], None]] = {}
+    if _POSIX:
+        drain = _Drain(engine)
+        handlers = {signal.SIGINT: drain, signal.SIGTERM: drain}
+        handlers[signal.SIGHUP] = reload or drain
+        if reload is None and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            # nohup: the run is to outlive its terminal.
+            del handlers[signal.SIGHUP]
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+        if signal.SIGTERM in handlers:
+            # What is left is to tell of the run: SIGTERM must still not end it without a word.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def sigterm_is_sigint() -> None:
+    """Until a run has begun, both end the command alike; then they drain it."""
+    if _POSIX:
+        interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, interrupt)
 
 
 class _Drain:
@@ -216,5 +228,6 @@ class _Drain:
         )
 
 
-def _share_read(source: Source) -> float | None:
+def share_read(source: Source) -> float | None:
+    """How much of an input was read, 0 to 1; None where its size is not known."""
     return source.read_bytes / source.size_bytes if source.size_bytes else None

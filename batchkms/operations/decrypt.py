@@ -21,7 +21,7 @@ class Decrypt(Operation):
 
     name = "decrypt"
     groups: tuple[Group, ...] = (Group.CRYPT,)
-    columns = ("plaintext", "encoding")
+    columns: tuple[str, ...] = ("plaintext", "encoding")
 
     def __init__(self, kms: KmsClient) -> None:
         self._kms = kms
@@ -34,7 +34,12 @@ class Decrypt(Operation):
             record.ciphertext or "",
             encryption_context=record.encryption_context,
         )
-        return self.result(record, await calls.make(Group.CRYPT, decrypt))
+        key_id = self.named_key(record)
+        return self.result(record, await calls.make(Group.CRYPT, decrypt, key_id=key_id))
+
+    def named_key(self, record: Record) -> str | None:
+        """The CMK that a record's ciphertext is known to be under; None where only KMS knows."""
+        return None
 
     def is_local(self, record: Record) -> bool:
         """Whether this record is an envelope."""

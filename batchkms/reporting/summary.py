@@ -7,6 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from batchkms.errors import BatchKmsError, verdict_for
+from batchkms.runs.inplace import InPlaceColumn
 from batchkms.tally import Tally
 
 
@@ -63,6 +64,8 @@ class Summary:
     """What stopped the run."""
     unwritten: int = 0
     """Rows that have a result which could not be written."""
+    in_place: InPlaceColumn | None = None
+    """What was made of the input and the results, where that was asked for."""
 
     @property
     def exit_code(self) -> Exit:
@@ -117,6 +120,7 @@ class Summary:
             "latency_ms": self.latency_ms(),
             "wall_s": round(self.wall_s, 3),
             "unwritten": self.unwritten,
+            **({"in_place": self.in_place.as_json()} if self.in_place else {}),
             "output": self.output,
             "manifest": self.manifest,
             "key_id": self.key_id,
@@ -150,6 +154,8 @@ class Summary:
         if self.key_id is not None:
             lines.append(f"demo key: {self.key_id} (made by the emulator)")
         lines.append(f"results: {self.output}")
+        if self.in_place is not None:
+            lines.append(self.in_place.as_text())
         return lines + [f"next: {step}" for step in [*self.notes, *self.next_steps()]]
 
     def calls_per_second(self) -> float | None:

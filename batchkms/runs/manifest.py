@@ -187,6 +187,23 @@ class Manifest:
                     hint="the results are complete; run the retry again with --resume",
                 ) from None
 
+    @property
+    def in_place(self) -> dict[str, Any]:
+        """What is noted of the file that was made of the input and the results; may be empty."""
+        noted = self.content.get("in_place")
+        return noted if isinstance(noted, dict) else {}
+
+    def note_in_place(self, noted: dict[str, Any]) -> None:
+        """Notes what that file is. Raises OutputError."""
+        self.content["in_place"] = noted
+        try:
+            self._save()
+        except OSError as error:
+            raise OutputError(
+                f"the manifest {self.path} cannot be written: {error.strerror}",
+                hint="the results are complete; mend the cause, then run again with --resume",
+            ) from None
+
     def _save_first(self) -> None:
         try:
             self._save()

@@ -83,8 +83,8 @@ def open_output(
         return StdoutOutput()
     output = FileOutput(Path(path), overwrite=overwrite, fsync_interval_s=fsync_interval_s)
     for used in output.files():
-        _refuse_input(used, input_path)
-        _refuse_odd_file(used)
+        refuse_input(used, input_path)
+        refuse_odd_file(used)
     if not output.path.parent.is_dir():
         raise ConfigError(
             f"{output.path} cannot be written: there is no folder {output.path.parent}",
@@ -112,7 +112,8 @@ def _refuse_existing(output: FileOutput) -> None:
         )
 
 
-def _refuse_input(path: Path, input_path: str) -> None:
+def refuse_input(path: Path, input_path: str) -> None:
+    """Raises ConfigError if a file that will be written is the input."""
     with suppress(OSError, ValueError):
         given = os.fstat(_STDIN_FD) if input_path == "-" else os.stat(input_path)
         if os.path.samestat(path.stat(), given):
@@ -122,7 +123,8 @@ def _refuse_input(path: Path, input_path: str) -> None:
             )
 
 
-def _refuse_odd_file(path: Path) -> None:
+def refuse_odd_file(path: Path) -> None:
+    """Raises ConfigError if something has that name that is no regular file."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

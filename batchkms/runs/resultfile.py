@@ -53,7 +53,59 @@ def read_results(file: BinaryIO, sink: Sink) -> Iterator[ResultRow]:
 
     Raises BadResultFile at the first row that is not whole or that no run has written.
     """
-    return _csv_rows(file, sink) if sink.format == "csv" else _jsonl_rows(file)
+    begin = _after_header(file, sink)
+    return _rows(file, sink, begin, line=2 if begin else 1)
+
+
+def read_good_rows(
+    file: BinaryIO, sink: Sink
+) -> Iterator[tuple[int, ResultRow] | tuple[int, BadResultFile]]:
+    """Yields every row of a result file, also those behind a damaged one, and where each begins.
+
+    What cannot be read is yielded as the BadResultFile that it would be; reading goes on in the
+    next line. Raises BadResultFile where the header is none of a result file.
+    """
+    offset = _after_header(file, sink)
+    line = 2 if offset else 1
+    while True:
+        try:
+            for row in _rows(file, sink, offset, line=line):
+                yield offset, row
+                offset += len(row.raw)
+            return
+        except BadResultFile as bad:
+            # A quote that is one too many has swallowed rows that are good.
+            file.seek(bad.offset)
+            offset, line = bad.offset + _line_bytes(file), bad.line + 1
+            swallowed = bad.torn and bool(file.read(1))
+            yield bad.offset, _damaged(bad.offset, bad.line) if swallowed else bad
+            file.seek(offset)
+
+
+def read_row(file: BinaryIO, sink: Sink, offset: int) -> Result:
+    """The row that begins there. Raises BadResultFile if there is none."""
+    file.seek(offset)
+    row = next(_rows(file, sink, offset, line=0), None)
+    if row is None:
+        raise _damaged(offset, 0)
+    return row.result
+
+
+def _rows(file: BinaryIO, sink: Sink, offset: int, *, line: int) -> Iterator[ResultRow]:
+    """The rows from here on; `offset` and `line` say where the file stands."""
+    if sink.format == "csv":
+        return _csv_rows(file, (*BASE_COLUMNS, *sink.columns), offset, line)
+    return _jsonl_rows(file, offset, line)
+
+
+def _line_bytes(file: BinaryIO) -> int:
+    """How long the line is that begins here; it may be of any length."""
+    length = 0
+    while piece := file.readline(LONGEST_RESULT_BYTES):
+        length += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return length
 
 
 def sink_of_file(file: BinaryIO, format: str) -> Sink:
@@ -77,37 +129,46 @@ def sink_of_file(file: BinaryIO, format: str) -> Sink:
 _OTHER_COLUMNS = "it does not begin with the columns of results"
 
 
-def _jsonl_rows(file: BinaryIO) -> Iterator[ResultRow]:
-    decode = msgspec.json.Decoder(Result).decode
-    offset = line = 0
-    while raw := file.readline(LONGEST_RESULT_BYTES):
-        line += 1
-        if not raw.endswith(b"\n"):
-            raise _torn_or_long(raw, offset, line)
-        try:
-            result = decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise _damaged(offset, line) from None
-        yield ResultRow(raw, line, result)
-        offset += len(raw)
-
-
-def _csv_rows(file: BinaryIO, sink: Sink) -> Iterator[ResultRow]:
+def _after_header(file: BinaryIO, sink: Sink) -> int:
+    """How long the header is, which is passed. Raises BadResultFile if it is another one."""
     header = sink.header()
     found = file.read(len(header))
     if found != header:
         torn = header.startswith(found)
         reason = "the header is torn" if torn else _OTHER_COLUMNS
         raise BadResultFile(reason, offset=0, line=1, torn=torn)
-    columns = (*BASE_COLUMNS, *sink.columns)
-    offset, lines, row_line = len(header), 1, 2
+    return len(header)
+
+
+_decode = msgspec.json.Decoder(Result).decode
+
+
+def _jsonl_rows(file: BinaryIO, offset: int, line: int) -> Iterator[ResultRow]:
+    while raw := file.readline(LONGEST_RESULT_BYTES):
+        if not raw.endswith(b"\n"):
+            raise _torn_or_long(raw, offset, line)
+        try:
+            result = _decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise _damaged(offset, line) from None
+        yield ResultRow(raw, line, result)
+        offset += len(raw)
+        line += 1
+
+
+def _csv_rows(
+    file: BinaryIO, columns: tuple[str, ...], offset: int, row_line: int
+) -> Iterator[ResultRow]:
+    lines = row_line - 1
+    quotes = 0
     held = bytearray()
     while raw := file.readline(LONGEST_RESULT_BYTES):
         held += raw
         lines += 1
+        quotes += raw.count(b'"')
         if len(held) >= LONGEST_RESULT_BYTES:
             raise _damaged(offset, row_line)
-        if held.count(b'"') % 2 or not held.endswith(b"\r\n"):
+        if quotes % 2 or not held.endswith(b"\r\n"):
             continue  # a line end inside a quoted cell
         row = bytes(held)
         yield ResultRow(row, row_line, _csv_result(row, columns, offset, row_line))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from batchkms.csvtext import GUARDED_COLUMNS, unguard
 from batchkms.records import Record, Result
 from batchkms.sources.base import Fields
@@ -46,7 +48,7 @@ class CsvReader(CsvRows):
         seq = self._seq
         kept = {name: cells[at] for name, at in self._kept} or None
         if self._columns is not None and self._columns.is_results:
-            row = _result_row(self._columns.names, cells)
+            row = result_cells(self._columns.names, cells)
             if is_result_row(row):
                 own = self._mapper.own_seq(row, seq, line, kept, lax=True)
                 if isinstance(own, Result):
@@ -58,7 +60,8 @@ class CsvReader(CsvRows):
         return (self._mapper.from_values(seq, line, values, kept),)
 
 
-def _result_row(names: tuple[str, ...], cells: list[str]) -> dict[str, str]:
+def result_cells(names: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    """A row of a result file by its columns, without empty cells, as its values were."""
     return {
         name: unguard(cell) if name in GUARDED_COLUMNS else cell
         for name, cell in zip(names, cells, strict=True)

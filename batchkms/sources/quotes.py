@@ -108,3 +108,23 @@ def split_cells(row: bytes) -> list[bytes]:
         if end == length:
             return cells
         begin = end + 1
+
+
+def cell_ends(row: bytes) -> list[int]:
+    """Where each cell ends of a complete and well-formed row, without its line end.
+
+    That is the place of the comma behind it, or for the last one the end of the row.
+    """
+    ends: list[int] = []
+    begin = 0
+    while True:
+        end = begin
+        if row.startswith(b'"', begin):
+            end = begin + 1
+            while row.startswith(b'""', end := row.index(b'"', end)):
+                end += 2
+        end = row.find(b",", end)
+        if end < 0:
+            return [*ends, len(row)]
+        ends.append(end)
+        begin = end + 1

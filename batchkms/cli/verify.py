@@ -1,0 +1,180 @@
+"""`batchkms verify`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchkms.cli.connect import connect, found_rate, less_reserve
+from batchkms.cli.logs import ascii_json, log_to_stderr
+from batchkms.cli.loops import loop_runner
+from batchkms.cli.main import command_options, printable, tell
+from batchkms.cli.running import Ending, share_read, signals_drain, sigterm_is_sigint
+from batchkms.cli.streams import put, say
+from batchkms.engine import Engine
+from batchkms.errors import ConfigError, RunStopped
+from batchkms.job import JobSpec, job_from
+from batchkms.operations.verify import Verify
+from batchkms.quota import Quotas, per_second
+from batchkms.records import MAX_ENVELOPE_BYTES
+from batchkms.reporting.progress import Meter, shown
+from batchkms.reporting.summary import Exit, State
+from batchkms.reporting.verification import Cost, VerifySummary
+from batchkms.runs.manifest import Manifest, manifest_path
+from batchkms.runs.verification import Verification
+from batchkms.sources import input_format, open_source
+from batchkms.sources.base import Source
+from batchkms.tally import Tally
+
+
+@click.command(short_help="Decrypt an output and compare it with its input.")
+@click.argument("output", required=False, metavar="OUT")
+@click.option("--config", metavar="FILE", help="Job file (TOML) with any of these options.")
+@command_options("verify")
+def verify(output: str | None, config: str | None, **flags: Any) -> None:
+    """Decrypts the rows of OUT and compares each with its row of the inventory (--against).
+
+    Rows are matched by their number. Those that are swapped, corrupted, missing, added or have
+    another context are named. Every row costs a call of Decrypt, every data key of envelopes one;
+    --sample N decrypts only N rows, chosen at random, and compares what needs no call of the
+    others. --format and the names of fields describe the inventory.
+
+    Exit code 6 if anything is not right; 1 if rows could not be verified, as they had failed.
+    """
+    spec = job_from(
+        command="verify", input_path=output, flags=flags, environ=os.environ, config=config
+    )
+    sys.exit(run_verify(spec))
+
+
+def run_verify(spec: JobSpec) -> int:
+    """Verifies an output and returns the exit code. Raises ConfigError, InputError, RunStopped."""
+    log_to_stderr(level=spec.log_level, log_format=spec.log_format)
+    return loop_runner(spec)(_run(spec))
+
+
+async def _run(spec: JobSpec) -> int:
+    began_s = time.monotonic()
+    tally = Tally()
+    sigterm_is_sigint()
+    seed = spec.seed if spec.seed is not None else secrets.randbelow(2**53)
+    async with AsyncExitStack() as stack:
+        source = _inventory(spec, stack)
+        outcome = stack.enter_context(Verification(Path(spec.input), format=_format(spec.input)))
+        connection = await connect(spec, stack)
+        rate = less_reserve(await found_rate(spec, connection), spec.reserve)
+        await outcome.read_output()
+        if spec.sample is not None:
+            outcome.choose(spec.sample, seed)
+        cost = Cost(calls=outcome.calls, per_second=rate)
+        say(f"batchkms: {printable(_plan(spec, outcome))}: {cost.as_text()}")
+        operation = Verify(connection.kms)
+        quotas = Quotas(per_second(operation.groups, rate))
+        stack.push_async_callback(quotas.aclose)
+        engine = Engine(
+            operation,
+            quotas=quotas,
+            retry=spec.retry_policy(),
+            options=replace(spec.engine_options(), key_per_record=True, stops_when_all_fail=False),
+            tally=tally,
+        )
+        ending = await _compared(spec, source, engine, outcome)
+        outcome.end(operation, complete=ending.state is State.FINISHED)
+    summary = VerifySummary(
+        outcome=outcome,
+        state=ending.state,
+        tally=tally,
+        cost=cost,
+        output=spec.input,
+        against=spec.against or "",
+        wall_s=time.monotonic() - began_s,
+        sample=spec.sample,
+        seed=None if spec.sample is None else seed,
+        error=ending.error,
+    )
+    return _told(summary, spec)
+
+
+async def _compared(spec: JobSpec, source: Source, engine: Engine, outcome: Verification) -> Ending:
+    """Decrypts and compares every chosen row, to whatever end."""
+    meter = Meter(
+        printable(f"batchkms verify {spec.input} against {source.name}"),
+        engine.tally,
+        consumed=lambda: share_read(source),
+        queued=lambda: engine.queued,
+        outage=lambda: engine.outage,
+    )
+    with signals_drain(engine):
+        try:
+            async with (
+                shown(meter, spec.progress),
+                aclosing(outcome.to_decrypt(source.batches())) as batches,
+                aclosing(engine.run(batches)) as lots,
+            ):
+                async for results in lots:
+                    outcome.judge(results)
+        except RunStopped as error:
+            return Ending(state=State.STOPPED, error=error)
+    return Ending(state=State.INTERRUPTED if engine.drained else State.FINISHED)
+
+
+def _inventory(spec: JobSpec, stack: AsyncExitStack) -> Source:
+    source = open_source(
+        spec.against or "",
+        format=spec.format,
+        profile=spec.input_profile,
+        fields=spec.fields(),
+        # Whether rows were encrypted with data keys, only the output says.
+        max_plaintext_bytes=MAX_ENVELOPE_BYTES,
+    )
+    stack.push_async_callback(source.aclose)
+    return source
+
+
+def _format(output: str) -> str:
+    """The format of an output: by its suffix or, if that says nothing, by its manifest."""
+    if output.lower().endswith(".gz"):
+        raise ConfigError(
+            f"{output} is compressed, and its rows are read where they lie",
+            hint="decompress it first: gunzip",
+        )
+    try:
+        return input_format(output, None)
+    except ConfigError:
+        manifest = Manifest.load(manifest_path(Path(output)))
+        noted = None if manifest is None else manifest.content["output"].get("format")
+        if noted not in ("jsonl", "csv"):
+            raise ConfigError(
+                f"neither the suffix of {output} nor a manifest beside it tells its format",
+                hint="name it .jsonl or .csv",
+            ) from None
+        return str(noted)
+
+
+def _plan(spec: JobSpec, outcome: Verification) -> str:
+    chosen = "all" if outcome.chosen == outcome.ok_rows else "of them"
+    return (
+        f"verify {spec.input}: {outcome.output_rows:,} rows, {outcome.ok_rows:,} with a "
+        f"ciphertext, {chosen} {outcome.chosen:,} to decrypt"
+    )
+
+
+def _told(summary: VerifySummary, spec: JobSpec) -> int:
+    if spec.summary == "text":
+        for line in summary.as_text():
+            say(f"batchkms: {printable(line)}")
+    if summary.error is not None:
+        tell(str(summary.error), summary.error.hint, 0)
+    elif summary.exit_code is Exit.NO_RECORDS:
+        tell("the inventory held no records", "check that it is the right file", 0)
+    if spec.summary == "json":
+        put(ascii_json(summary.as_json()))
+    return int(summary.exit_code)
