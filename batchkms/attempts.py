@@ -25,6 +25,10 @@ REFUSED_KEYS = 10_000
 """So many unusable CMKs are remembered; each costs its rows one call more when it is forgotten."""
 
 
+class NotDone(Exception):
+    """The run is ending, and this record gets no Result."""
+
+
 class Attempts:
     """Makes the attempts of records, many at a time.
 
@@ -69,13 +73,13 @@ class Attempts:
         return task in self.waiting_for_answer
 
     def finish(self) -> None:
-        """From now on nothing is tried again: what would be raises RunStopped instead."""
+        """From now on nothing is tried again: what would be raises NotDone instead."""
         self.finishing = True
 
     async def settle(self, record: Record) -> Result:
         """The record's Result, however many attempts it takes.
 
-        Raises RunStopped when an error condemns the whole run, or the run was stopped.
+        Raises RunStopped when an error condemns the whole run, and NotDone when it is ending.
         """
         case = _Case(self)
         try:
@@ -162,7 +166,7 @@ class _Case:
             except KmsError as error:
                 error.key_id = key_id
                 if error.verdict.retryable and run.finishing:
-                    raise RunStopped("the run was stopped before this row was done") from None
+                    raise NotDone("the run ended before this row was done") from None
                 if error.verdict.retryable and run.gates[group].active:
                     continue
                 delay_s = self._delay_s(error)

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from batchkms.attempts import Attempts
+from batchkms.attempts import Attempts, NotDone
 from batchkms.errors import InputBroken, RunStopped, TooManyFailures
 from batchkms.flow import Outbox, Window
 from batchkms.operations.base import Operation
@@ -261,6 +261,8 @@ class Engine:
                 worker.cancel()
 
     def _cut(self) -> None:
+        # Whatever a call makes of being cancelled, its record is not tried again.
+        self._attempts.finish()
         for worker in self._workers:
             worker.cancel()
 
@@ -280,6 +282,8 @@ class Engine:
             if not _asked_to_end():
                 self.stop(RunStopped("a call was cancelled from outside the run"))
             raise
+        except NotDone:
+            pass
         except Exception as error:
             # RunStopped, or a defect: either must end the run, not one worker in silence.
             self.stop(error)

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from batchkms.attempts import Attempts
+from batchkms.attempts import Attempts, NotDone
 from batchkms.errors import KmsError, RunStopped, ServiceError
 from batchkms.quota import Group, Quotas
 from batchkms.records import ErrorClass, Record, Result
@@ -222,7 +222,7 @@ def test_after_finish_nothing_is_tried_again() -> None:
         await asyncio.sleep(0.005)
         attempts.finish()
         first, second, third = await asyncio.gather(*settling, return_exceptions=True)
-        assert isinstance(first, RunStopped)
+        assert isinstance(first, NotDone)
         assert isinstance(second, Result) and second.ok
         assert isinstance(third, Result) and third.code == "InvalidParameter"
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from batchkms.engine import Batch, Engine, EngineOptions
-from batchkms.errors import InputBroken, RunStopped
+from batchkms.errors import InputBroken, KmsError, RunStopped
 from batchkms.records import Record, Result
 from batchkms.retry import RetryPolicy
 from tests.scripted import (
@@ -80,6 +80,50 @@ def test_drain_cuts_off_what_outlasts_the_grace_time() -> None:
         assert now_s() - began == pytest.approx(5.0, abs=0.01)
         assert engine.drained
         assert not other_tasks()
+
+    run_virtual(main())
+
+
+class Deaf(Scripted):
+    """Makes a failure of the call out of being cancelled, as a client may whose timer ran out."""
+
+    async def attempt(self, record: Record) -> Result:
+        try:
+            return await super().attempt(record)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            raise KmsError("AttemptTimeout", "no answer in time") from None
+
+
+def test_drain_ends_calls_that_take_being_cancelled_for_a_failure() -> None:
+    async def main() -> None:
+        operation = Deaf(always(HANG))
+        options = EngineOptions(concurrency=4, drain_grace_s=5.0)
+        engine = engine_for(operation, options=options)
+        began = now_s()
+        run = asyncio.create_task(collect(engine, Source(records(100)).batches()))
+        await asyncio.sleep(0.5)
+        engine.drain()
+        assert await run == []
+        assert now_s() - began < 6
+        assert engine.drained
+        assert not other_tasks()
+
+    run_virtual(main())
+
+
+def test_drain_in_an_outage_is_no_failure() -> None:
+    async def main() -> None:
+        operation = Scripted(always("Http503"), took_s=1.0)
+        engine = engine_for(operation, options=EngineOptions(concurrency=8))
+        run = asyncio.create_task(collect(engine, Source(records(100)).batches()))
+        await asyncio.sleep(10)
+        assert engine.outage
+        engine.drain()
+        assert await run == []
+        assert engine.drained
 
     run_virtual(main())
 
