@@ -28,7 +28,8 @@ if TYPE_CHECKING:
         RunStopped,
         ServiceError,
     )
-    from batchkms.kms.client import DataKey, Decrypted, Encrypted, KmsClient, Reencrypted
+    from batchkms.kms.answers import DataKey, Decrypted, Encrypted, Reencrypted
+    from batchkms.kms.client import KmsClient
     from batchkms.kms.credentials import Credentials, StaticCredentials, find_credentials
     from batchkms.operations.decrypt import Decrypt
     from batchkms.operations.encrypt import Encrypt
@@ -82,11 +83,11 @@ _HOMES = {
     "ProtocolError": "batchkms.errors",
     "RunStopped": "batchkms.errors",
     "ServiceError": "batchkms.errors",
-    "DataKey": "batchkms.kms.client",
-    "Decrypted": "batchkms.kms.client",
-    "Encrypted": "batchkms.kms.client",
+    "DataKey": "batchkms.kms.answers",
+    "Decrypted": "batchkms.kms.answers",
+    "Encrypted": "batchkms.kms.answers",
     "KmsClient": "batchkms.kms.client",
-    "Reencrypted": "batchkms.kms.client",
+    "Reencrypted": "batchkms.kms.answers",
     "Credentials": "batchkms.kms.credentials",
     "StaticCredentials": "batchkms.kms.credentials",
     "find_credentials": "batchkms.kms.credentials",

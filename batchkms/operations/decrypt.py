@@ -8,7 +8,8 @@ from functools import partial
 from typing import Literal
 
 from batchkms.errors import KmsError
-from batchkms.kms.client import Decrypted, KmsClient
+from batchkms.kms.answers import Decrypted
+from batchkms.kms.client import KmsClient
 from batchkms.operations.base import Calls, Operation
 from batchkms.operations.datakeys import OpenedKey, OpenedKeys, bad_envelope
 from batchkms.operations.sealing import BadEnvelope, unseal

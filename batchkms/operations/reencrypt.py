@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from batchkms.errors import KmsError
-from batchkms.kms.client import KmsClient, Reencrypted
+from batchkms.kms.answers import Reencrypted
+from batchkms.kms.client import KmsClient
 from batchkms.operations.base import Calls, Operation
 from batchkms.operations.datakeys import MOST_KEYS
 from batchkms.operations.sealing import DATA_KEY_CONTEXT

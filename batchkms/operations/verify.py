@@ -8,7 +8,8 @@ from collections import Counter
 from hashlib import blake2b
 
 from batchkms.errors import KmsError, Scope
-from batchkms.kms.client import Decrypted, KmsClient
+from batchkms.kms.answers import Decrypted
+from batchkms.kms.client import KmsClient
 from batchkms.operations.base import Calls
 from batchkms.operations.datakeys import MOST_KEYS
 from batchkms.operations.decrypt import Decrypt

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkms.errors import KmsError, ProtocolError, ServiceError
-from batchkms.kms.client import parse_answer
+from batchkms.kms.answers import parse_answer
 from batchkms.kms.transport import Answer
 
 

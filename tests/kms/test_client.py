@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from batchkms import __version__
 from batchkms.errors import ConfigError, ProtocolError, ServiceError
-from batchkms.kms.client import DataKey, Decrypted, Encrypted, KmsClient
+from batchkms.kms.answers import DataKey, Decrypted, Encrypted
+from batchkms.kms.client import KmsClient
 from batchkms.kms.credentials import Credentials, StaticCredentials
 from batchkms.kms.transport import Answer
 from tests.kms.servers import answering, http

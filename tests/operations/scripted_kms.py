@@ -9,7 +9,8 @@ from hashlib import sha256
 
 from batchkms.engine import Engine, EngineOptions
 from batchkms.errors import ServiceError
-from batchkms.kms.client import DataKey, Decrypted, Encrypted, KmsClient, Reencrypted
+from batchkms.kms.answers import DataKey, Decrypted, Encrypted, Reencrypted
+from batchkms.kms.client import KmsClient
 from batchkms.operations.base import Operation
 from batchkms.quota import Quotas
 from batchkms.retry import RetryPolicy

@@ -1,0 +1,198 @@
+"""What the service answers: the value of each action, and what is no valid answer."""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from typing import Any
+
+import msgspec
+import orjson
+
+from batchkms.errors import VERDICTS, KmsError, ProtocolError, ServiceError
+from batchkms.kms.scrub import holds, scrub
+from batchkms.kms.transport import Answer
+from batchkms.kms.wire import HEADER_REGION
+
+
+class Encrypted(msgspec.Struct, frozen=True):
+    """What Encrypt answers. `ciphertext_blob` is an opaque ASCII string, not base64."""
+
+    ciphertext_blob: str
+    key_id: str
+    request_id: str
+
+
+class Decrypted(msgspec.Struct, frozen=True):
+    """What Decrypt answers."""
+
+    plaintext: bytes
+    key_id: str
+    request_id: str
+
+    def __repr__(self) -> str:
+        return f"Decrypted(plaintext=<{len(self.plaintext)} bytes>, key_id={self.key_id!r})"
+
+
+class Reencrypted(msgspec.Struct, frozen=True):
+    """What ReEncrypt answers. `reencrypted` is false where the blob came back as it was."""
+
+    ciphertext_blob: str
+    key_id: str
+    source_key_id: str
+    reencrypted: bool
+    request_id: str
+
+
+class DataKey(msgspec.Struct, frozen=True):
+    """What GenerateDataKey answers: a key, and the same encrypted under the CMK."""
+
+    plaintext: bytes
+    ciphertext_blob: str
+    key_id: str
+    request_id: str
+
+    def __repr__(self) -> str:
+        return f"DataKey(plaintext=<{len(self.plaintext)} bytes>, key_id={self.key_id!r})"
+
+
+def blob_of(answer: dict[str, Any]) -> str:
+    """The CiphertextBlob of an answer. Raises ProtocolError."""
+    blob = answer.get("CiphertextBlob")
+    if not isinstance(blob, str) or not _BLOB.fullmatch(blob):
+        raise ProtocolError(
+            "MissingCiphertext",
+            "the answer has no usable CiphertextBlob",
+            request_id=answer["RequestId"],
+        )
+    return blob
+
+
+def same_key(answer: dict[str, Any], key_id: str) -> str:
+    """The KeyId of an answer, which must be the one asked for. Raises ProtocolError."""
+    answered = answer.get("KeyId")
+    if not isinstance(answered, str) or answered.lower() != key_id.lower():
+        raise ProtocolError(
+            "WrongKeyId",
+            "the answer names another CMK than the one asked for",
+            request_id=answer["RequestId"],
+            hint="the ciphertext was not kept; report the request id to the service",
+        )
+    return answered
+
+
+def plaintext_of(answer: dict[str, Any]) -> bytes:
+    """The Plaintext of an answer. Raises ProtocolError."""
+    try:
+        return a2b_base64(answer["Plaintext"], strict_mode=True)
+    except (KeyError, TypeError, ValueError, Base64Error):
+        raise ProtocolError(
+            "InvalidAnswer", "the answer has no usable Plaintext", request_id=answer["RequestId"]
+        ) from None
+
+
+def echoes(text: str, plaintext: bytes, encoded: str) -> bool:
+    """Whether an answer holds the plaintext itself. Cheap: it is asked for every row.
+
+    Below six bytes a plaintext may be in a ciphertext by chance.
+    """
+    if len(plaintext) < 6:
+        return False
+    forms = (encoded.rstrip("="), plaintext.hex(), plaintext.decode("latin-1"))
+    return any(form in text for form in forms)
+
+
+def without_secret(error: ServiceError, secret: bytes) -> KmsError:
+    """The error without anything in it of what was sent and is secret."""
+    if holds(f"{error.code} {error.request_id}", secret):
+        return ProtocolError(
+            "EchoedPlaintext", "the error's code or RequestId repeats a secret that was sent"
+        )
+    return error.saying(scrub(error.message, secret))
+
+
+def parse_answer(answer: Answer) -> dict[str, Any]:
+    """The `Response` object of an answer.
+
+    Raises ServiceError for an error of the service, which comes with HTTP 200 as a rule, and
+    ProtocolError for anything that is no valid answer. A valid error in the body of another
+    status is believed, as the vendor's Go client does.
+    """
+    return without_error(answer, response_of(answer))
+
+
+def response_of(answer: Answer) -> dict[str, Any]:
+    """The `Response` object, an error too, with a valid RequestId."""
+    response = _response_object(answer.body)
+    if response is None:
+        if answer.status != 200:
+            raise _http_error(answer.status)
+        raise _no_response(answer.body)
+    request_id = response.get("RequestId")
+    if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
+        if answer.status != 200:
+            raise _http_error(answer.status)
+        raise ProtocolError("InvalidRequestId", "the answer has no valid RequestId")
+    return response
+
+
+def without_error(answer: Answer, response: dict[str, Any]) -> dict[str, Any]:
+    """The same response, unless it is an error: raises ServiceError or ProtocolError."""
+    error = response.get("Error")
+    if error is not None:
+        raise _service_error(error, response["RequestId"])
+    if answer.status != 200:
+        raise _http_error(answer.status)
+    return response
+
+
+def _response_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    response = document.get("Response") if isinstance(document, dict) else None
+    return response if isinstance(response, dict) else None
+
+
+def _no_response(body: bytes) -> ProtocolError:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ProtocolError("NotJson", f"the answer ({len(body):,} bytes) is no JSON")
+    return ProtocolError("NoResponse", "the answer has no Response object")
+
+
+def _service_error(error: Any, request_id: str) -> ServiceError | ProtocolError:
+    code = error.get("Code") if isinstance(error, dict) else None
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        return ProtocolError("InvalidAnswer", "the Error has no valid Code", request_id=request_id)
+    message = str(error.get("Message") or "")
+    # A region that is none concerns the whole run, though its code is one for bad values.
+    wrong_region = code == "InvalidParameterValue" and HEADER_REGION in message
+    verdict = VERDICTS["UnsupportedRegion"] if wrong_region else None
+    return ServiceError(code, message, request_id=request_id, verdict=verdict)
+
+
+def _http_error(status: int) -> ProtocolError | ServiceError:
+    if 300 <= status < 400:
+        return ProtocolError(
+            "Redirect",
+            f"the endpoint answered with a redirect (HTTP {status}), which is never followed",
+            hint="check --endpoint: a KMS endpoint does not redirect",
+        )
+    code = f"Http{status}"
+    if code not in VERDICTS:
+        code = "Http5xx" if status >= 500 else "HttpStatus"
+    return ServiceError(code, f"the endpoint answered with HTTP status {status}")
+
+
+# The shape of a blob is nowhere documented, so only what no blob can hold is refused.
+_BLOB = re.compile(r"[A-Za-z0-9+/=_.:-]+")
+
+# CamelCase names with dots between them, in the documentation and in the SDK's list.
+_CODE = re.compile(r"(?=.{1,128}\Z)[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")
+
+# A UUID in every published example; the documentation promises no more than an id.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
