@@ -17,16 +17,17 @@ from batchkms.cli.inplace import Then, results_job
 from batchkms.cli.inputs import format_name, open_input
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.loops import loop_runner
-from batchkms.cli.main import printable, tell
+from batchkms.cli.main import printable
 from batchkms.cli.operations import make_operation, result_columns
 from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Running, sigterm_is_sigint
 from batchkms.cli.streams import put, say, was_closed
+from batchkms.cli.telling import told
 from batchkms.engine import Batch, Engine
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.quota import Quotas, per_second
-from batchkms.reporting.summary import Exit, State, Summary
+from batchkms.reporting.summary import State, Summary
 from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
 from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
@@ -149,7 +150,7 @@ async def _run(
         notes=[f"no row has a column {name!r} to keep: check its name" for name in sorted(unseen)],
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
-    return _told(await _followed(summary, then), spec)
+    return told(await _followed(summary, then), spec.summary, of="input")
 
 
 async def _followed(summary: Summary, then: Then | None) -> Summary:
@@ -256,16 +257,3 @@ def _told_finished(finished: AlreadyFinished, spec: JobSpec, in_place: InPlaceCo
         if in_place is not None:
             say(f"batchkms: {printable(in_place.as_text())}")
     return finished.exit_code
-
-
-def _told(summary: Summary, spec: JobSpec) -> int:
-    if spec.summary == "text":
-        for line in summary.as_text():
-            say(f"batchkms: {printable(line)}")
-    if summary.error is not None:
-        tell(str(summary.error), summary.error.hint, 0)
-    elif summary.exit_code is Exit.NO_RECORDS:
-        tell("the input held no records", "check that it is the right file", 0)
-    if spec.summary == "json":
-        put(ascii_json(summary.as_json()))
-    return int(summary.exit_code)

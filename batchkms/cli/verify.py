@@ -14,11 +14,12 @@ from typing import Any
 import click
 
 from batchkms.cli.connect import connect, found_rate, less_reserve
-from batchkms.cli.logs import ascii_json, log_to_stderr
+from batchkms.cli.logs import log_to_stderr
 from batchkms.cli.loops import loop_runner
-from batchkms.cli.main import command_options, printable, tell
+from batchkms.cli.main import command_options, printable
 from batchkms.cli.running import Ending, share_read, signals_drain, sigterm_is_sigint
-from batchkms.cli.streams import put, say
+from batchkms.cli.streams import say
+from batchkms.cli.telling import told
 from batchkms.engine import Engine
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
@@ -26,7 +27,7 @@ from batchkms.operations.verify import Verify
 from batchkms.quota import Quotas, per_second
 from batchkms.records import MAX_ENVELOPE_BYTES
 from batchkms.reporting.progress import Meter, shown
-from batchkms.reporting.summary import Exit, State
+from batchkms.reporting.summary import State
 from batchkms.reporting.verification import Cost, VerifySummary
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.verification import Verification
@@ -100,7 +101,7 @@ async def _run(spec: JobSpec) -> int:
         seed=None if spec.sample is None else seed,
         error=ending.error,
     )
-    return _told(summary, spec)
+    return told(summary, spec.summary, of="inventory")
 
 
 async def _compared(spec: JobSpec, source: Source, engine: Engine, outcome: Verification) -> Ending:
@@ -165,16 +166,3 @@ def _plan(spec: JobSpec, outcome: Verification) -> str:
         f"verify {spec.input}: {outcome.output_rows:,} rows, {outcome.ok_rows:,} with a "
         f"ciphertext, {chosen} {outcome.chosen:,} to decrypt"
     )
-
-
-def _told(summary: VerifySummary, spec: JobSpec) -> int:
-    if spec.summary == "text":
-        for line in summary.as_text():
-            say(f"batchkms: {printable(line)}")
-    if summary.error is not None:
-        tell(str(summary.error), summary.error.hint, 0)
-    elif summary.exit_code is Exit.NO_RECORDS:
-        tell("the inventory held no records", "check that it is the right file", 0)
-    if spec.summary == "json":
-        put(ascii_json(summary.as_json()))
-    return int(summary.exit_code)

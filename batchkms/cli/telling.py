@@ -1,0 +1,43 @@
+"""How a command ends: its summary as text on stderr or as JSON on stdout, and its exit code."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from batchkms.cli.logs import ascii_json
+from batchkms.cli.main import printable, tell
+from batchkms.cli.streams import put, say
+from batchkms.errors import BatchKmsError
+from batchkms.reporting.summary import Exit
+
+
+class Telling(Protocol):
+    """What there is to tell."""
+
+    @property
+    def exit_code(self) -> Exit:
+        """The exit code of the command."""
+
+    @property
+    def error(self) -> BatchKmsError | None:
+        """What stopped it, if anything did."""
+
+    def as_text(self) -> list[str]:
+        """The summary for people, line by line."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary for programs."""
+
+
+def told(summary: Telling, how: str, *, of: str) -> int:
+    """Tells a summary, `text` or `json`, and returns the exit code. `of` is what was read."""
+    if how == "text":
+        for line in summary.as_text():
+            say(f"batchkms: {printable(line)}")
+    if summary.error is not None:
+        tell(str(summary.error), summary.error.hint, 0)
+    elif summary.exit_code is Exit.NO_RECORDS:
+        tell(f"the {of} held no records", "check that it is the right file", 0)
+    if how == "json":
+        put(ascii_json(summary.as_json()))
+    return int(summary.exit_code)
