@@ -249,8 +249,8 @@ async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIte
 def _told_finished(finished: AlreadyFinished, spec: JobSpec, in_place: InPlaceColumn | None) -> int:
     """Says what an earlier run has done, and exits as it did."""
     if spec.summary == "json":
-        told = {"in_place": in_place.as_json()} if in_place else {}
-        put(ascii_json({**finished.as_json(), **told}))
+        more = {"in_place": in_place.as_json()} if in_place else {}
+        put(ascii_json({**finished.as_json(), **more}))
     else:
         line = f"nothing to do: {finished.output} was finished at {finished.ended_at}"
         say(f"batchkms: {printable(line)}")
