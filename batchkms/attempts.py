@@ -160,7 +160,8 @@ class _Case:
         run = self.run
         while True:
             if key_id is not None and (refused := run.refused_keys.get(key_id)):
-                raise refused
+                # Anew each time: an exception keeps the frames of all that ever raised it.
+                raise refused.saying(refused.message)
             try:
                 answer = await self._attempt(group, call)
             except KmsError as error:
@@ -174,7 +175,8 @@ class _Case:
                     raise
                 await asyncio.sleep(delay_s)
             else:
-                self.charged = 0
+                # Another call of the same record has attempts and a deadline of its own.
+                self.charged, self.started = 0, None
                 return answer
 
     async def _attempt(self, group: Group, call: Callable[[], Awaitable[T]]) -> T:
@@ -183,7 +185,7 @@ class _Case:
         gate, quota = self.run.gates[group], self.run.quotas[group]
         while True:
             async with gate.passage() as probing:
-                await quota.acquire(first=self.attempts > 0)
+                await quota.acquire(first=self.error is not None)
                 if gate.active and not probing:
                     continue  # an outage began meanwhile: this call would be one of a crowd
                 if self.started is None:

@@ -101,6 +101,7 @@ class Engine:
         self.tally = tally or Tally()
         self._options = options or EngineOptions()
         self._is_local = operation.is_local
+        self._same_lot = operation.same_lot
         self._attempts = Attempts(
             operation,
             quotas=quotas,
@@ -206,7 +207,7 @@ class Engine:
                 for item in batch:
                     if self._no_more_rows:
                         return  # a row of this very batch stopped the run
-                    size_bytes = item.size_bytes if isinstance(item, Record) else 0
+                    size_bytes = item.size_bytes
                     if not self._window.admits(size_bytes):
                         await self._window.room(size_bytes)
                     self._take(item, size_bytes)
@@ -226,6 +227,8 @@ class Engine:
         self.tally.rows += 1
         self._taken += 1
         if isinstance(item, Result):
+            # It is counted anew as one that waits to leave.
+            self._window.release(size_bytes=size_bytes)
             self._settled(self._taken, item)
             return
         self._queue.append(_Taken(self._taken, item, size_bytes))
@@ -293,12 +296,16 @@ class Engine:
     def _lot(self, first: _Taken) -> list[_Taken]:
         """The first record and the local ones that wait behind it."""
         queue, lot, left_bytes = self._queue, [first], LOT_BYTES - first.size_bytes
-        while queue and len(lot) < LOT_RECORDS and self._is_local(queue[0].record):
+        while queue and len(lot) < LOT_RECORDS and self._goes_with(first, queue[0]):
             left_bytes -= queue[0].size_bytes
             if left_bytes < 0:
                 break
             lot.append(queue.popleft())
         return lot
+
+    def _goes_with(self, first: _Taken, other: _Taken) -> bool:
+        local = self._is_local(other.record)
+        return local and self._same_lot(first.record, other.record)
 
     async def _do_lot(self, lot: list[_Taken]) -> None:
         try:

@@ -113,13 +113,16 @@ class Quota:
     """Gives permits for calls of one quota group: `await quota.acquire()` before each call.
 
     `per_second` is the quota to keep to, None for no limit. A permit is given to whoever
-    waited longest. A waiter that is cancelled takes no permit.
+    waited longest, those that are tried again before all others. A waiter that is cancelled takes
+    no permit.
     """
 
     def __init__(self, per_second: int | None) -> None:
         self.per_second: int | None = None
         self._ring: PermitRing | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._again: deque[asyncio.Future[None]] = deque()
+        """Those that are tried again, before all others."""
         self._server: asyncio.Task[None] | None = None
         self.change(per_second)
 
@@ -160,10 +163,7 @@ class Quota:
         if self.per_second is None:
             return
         permit = asyncio.get_running_loop().create_future()
-        if first:
-            self._waiting.appendleft(permit)
-        else:
-            self._waiting.append(permit)
+        (self._again if first else self._waiting).append(permit)
         if self._server is None or self._server.done():
             self._server = asyncio.create_task(self._serve(), name="batchkms-quota")
         await permit
@@ -175,7 +175,7 @@ class Quota:
 
     async def aclose(self) -> None:
         """Ends the task that gives permits; whoever still waits is cancelled."""
-        for permit in self._waiting:
+        for permit in (*self._again, *self._waiting):
             permit.cancel()
         if self._server is not None:
             self._server.cancel()
@@ -185,7 +185,7 @@ class Quota:
     async def _serve(self) -> None:
         clock = asyncio.get_running_loop().time
         while self._drop_cancelled() and self.per_second is not None:
-            permits = min(self._lot, len(self._waiting))
+            permits = min(self._lot, len(self._again) + len(self._waiting))
             await self._smooth(permits * self._pace.quota / self._pace.at(clock()))
             while (ring := self._ring) is not None:
                 # The quota may have been changed while this waited, so that it is asked anew.
@@ -206,13 +206,14 @@ class Quota:
             cost -= part
 
     def _drop_cancelled(self) -> bool:
-        while self._waiting and self._waiting[0].done():
-            self._waiting.popleft()
-        return bool(self._waiting)
+        for waiting in (self._again, self._waiting):
+            while waiting and waiting[0].done():
+                waiting.popleft()
+        return bool(self._again or self._waiting)
 
     def _hand_out(self) -> None:
         if self._drop_cancelled():
-            self._waiting.popleft().set_result(None)
+            (self._again or self._waiting).popleft().set_result(None)
 
 
 class Quotas:

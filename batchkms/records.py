@@ -51,10 +51,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `seq` is the 1-based ordinal of the row in its input. A row to encrypt has a `plaintext`;
     one to decrypt or reencrypt a `ciphertext`, and a `data_key` if it is an envelope; one to
-    verify has both. `key_id` is the row's own CMK, or None for the key of the job.
-    `encryption_context` is the exact string to send, or None; `destination_context` the one to
-    reencrypt with, None for the same. `kept` are other columns of the row to carry through, as
-    text or as JSON values.
+    verify has both. `key_id` is the row's own CMK, or None for the key of the job, and
+    `source_key_id` the one that its ciphertext is said to be under. `encryption_context` is the
+    exact string to send, or None; `destination_context` the one to reencrypt with, or None.
+    `kept` are other columns of the row to carry through, as text or as JSON values.
     """
 
     seq: int
@@ -65,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ciphertext: str | None = None
     data_key: str | None = None
     destination_context: str | None = None
+    source_key_id: str | None = None
     kept: dict[str, Any] | None = None
 
     @property
@@ -73,9 +74,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         size = len(self.plaintext) + len(self.id) + len(self.encryption_context or "")
         if self.ciphertext is not None:
             size += len(self.ciphertext) + len(self.data_key or "")
-        if self.kept:
-            size += sum(map(_kept_bytes, self.kept.values()))
-        return size
+        return size if self.kept is None else size + _kept_bytes(self.kept)
 
     def __repr__(self) -> str:
         # A record in a traceback or a log must not show what it carries.
@@ -85,8 +84,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
 
-def _kept_bytes(value: Any) -> int:
-    return len(value) if isinstance(value, str) else memoryview(value).nbytes
+def _kept_bytes(kept: dict[str, Any]) -> int:
+    return sum(
+        len(value) if isinstance(value, str) else memoryview(value).nbytes
+        for value in kept.values()
+    )
 
 
 class Result(
@@ -136,7 +138,8 @@ class Result(
     @property
     def size_bytes(self) -> int:
         """About how much memory what was made of the row takes, in bytes."""
-        return len(self.ciphertext or "") + len(self.plaintext or "")
+        size = len(self.ciphertext or "") + len(self.plaintext or "")
+        return size if self.kept is None else size + _kept_bytes(self.kept)
 
     def __repr__(self) -> str:
         # The result of a decryption in a traceback must not show it.

@@ -268,3 +268,33 @@ def test_a_message_is_no_part_of_a_result_when_there_is_none() -> None:
         assert (await attempts_for(Silent(by_row({}))).settle(record(1))).message is None
 
     run_virtual(main())
+
+
+def test_a_refused_cmk_costs_no_memory_for_each_of_its_rows() -> None:
+    async def main() -> None:
+        operation = Scripted(by_row({}, then="ResourceUnavailable.CmkDisabled"))
+        attempts = attempts_for(operation, key_per_record=True)
+        for seq in range(1, 200):
+            result = await attempts.settle(record(seq, key_id="k"))
+            assert (result.message or "").count("not sent") == (seq > 1)
+        (refused,) = attempts.refused_keys.values()
+        frames, trace = 0, refused.__traceback__
+        while trace is not None:
+            frames, trace = frames + 1, trace.tb_next
+        assert frames < 10
+
+    run_virtual(main())
+
+
+def test_only_so_many_refused_cmks_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchkms.attempts.REFUSED_KEYS", 2)
+
+    async def main() -> None:
+        operation = Scripted(by_row({}, then="ResourceUnavailable.CmkDisabled"))
+        attempts = attempts_for(operation, key_per_record=True)
+        for seq, key_id in enumerate("abcca", 1):
+            await attempts.settle(record(seq, key_id=key_id))
+        assert list(attempts.refused_keys) == ["c", "a"]
+        assert len(operation.calls) == 4
+
+    run_virtual(main())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchkms.quota import GUARD_S, Pace, PermitRing, Quota
+from batchkms.quota import GUARD_S, Group, Pace, PermitRing, Quota, per_second
 from tests.virtual_time import run_virtual
 
 RATES = [1, 2, 10, 100, 300, 12_000]
@@ -306,3 +306,33 @@ def test_whoever_waits_when_a_quota_is_closed_is_let_go() -> None:
         assert [type(outcome) for outcome in outcomes].count(asyncio.CancelledError) == 2
 
     run_virtual(main())
+
+
+def test_those_that_are_tried_again_go_first_in_the_order_they_came() -> None:
+    async def main() -> None:
+        quota = Quota(1)
+        order: list[str] = []
+
+        async def wait(name: str, *, first: bool) -> None:
+            await quota.acquire(first=first)
+            order.append(name)
+
+        names = [("a", False), ("b", False), ("again 1", True), ("again 2", True), ("c", False)]
+        async with asyncio.TaskGroup() as group:
+            for name, first in names:
+                group.create_task(wait(name, first=first))
+        assert order == ["again 1", "again 2", "a", "b", "c"]
+        await quota.aclose()
+
+    run_virtual(main())
+
+
+def test_the_quotas_of_an_operation() -> None:
+    groups = (Group.CRYPT, Group.SOURCE, Group.DATA_KEY)
+    assert per_second(groups, 300) == {
+        Group.CRYPT: 300,
+        Group.SOURCE: 300,
+        Group.DATA_KEY: 100,
+    }
+    assert per_second(groups, 40) == dict.fromkeys(groups, 40)
+    assert per_second(groups, None) == dict.fromkeys(groups)

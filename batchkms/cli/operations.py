@@ -40,7 +40,13 @@ async def make_operation(spec: JobSpec, connection: Connection, stack: AsyncExit
             data_key_bytes=spec.data_key_bytes,
         )
     if made is Transfer:
-        return Transfer(kms, source=await connect_source(spec, stack), key_id=key_id)
+        # Another endpoint alone may well lead to the same account and region.
+        one_quota = (spec.source_region or spec.region, spec.source_profile or spec.profile) == (
+            spec.region,
+            spec.profile,
+        )
+        source = await connect_source(spec, stack)
+        return Transfer(kms, source=source, key_id=key_id, one_quota=one_quota)
     if made is Reencrypt:
         # Without a CMK each row moves to the newest version of its own, the demo key or not.
         return Reencrypt(kms, key_id=spec.key_id)

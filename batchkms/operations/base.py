@@ -50,6 +50,10 @@ class Operation(ABC):
         """Whether this record needs no call of its own, so that it is done in a lot."""
         return False
 
+    def same_lot(self, first: Record, other: Record) -> bool:
+        """Whether two local records may be in one lot; a lot should need no more than one call."""
+        return True
+
     async def do_lot(self, records: Sequence[Record], calls: Calls) -> list[Result | KmsError]:
         """The Results of some local records, or what each failed with, in their order."""
         raise NotImplementedError  # an operation with local records has its own

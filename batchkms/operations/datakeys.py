@@ -53,7 +53,10 @@ class SealingKeys:
     def ready(self, key_id: str, size_bytes: int) -> SealingKey | None:
         """A key under this CMK that has taken a row of this size, if there is one."""
         key = self._in_use.get(key_id)
-        return key if key is not None and key.takes(size_bytes) else None
+        if key is None or not key.takes(size_bytes):
+            return None
+        self._in_use.move_to_end(key_id)
+        return key
 
     async def fresh(self, key_id: str, size_bytes: int, calls: Calls) -> SealingKey:
         """The same, made by GenerateDataKey unless there is one by now. Raises KmsError."""
@@ -90,32 +93,13 @@ class OpenedKey:
         self.request_id = request_id
 
 
-class OpenedKeys:
-    """Data keys decrypted by KMS, each once for all of its rows."""
-
-    def __init__(self, kms: KmsClient) -> None:
-        self._kms = kms
-        self._opened: OrderedDict[str, OpenedKey] = OrderedDict()
-        self._opening = asyncio.Lock()
-
-    def ready(self, blob: str) -> OpenedKey | None:
-        """The key of this blob, if it was decrypted already."""
-        return self._opened.get(blob)
-
-    async def opened(self, blob: str, calls: Calls) -> OpenedKey:
-        """The key of this blob, by Decrypt. Raises KmsError, also for what is no AES-256 key."""
-        async with self._opening:
-            if key := self._opened.get(blob):
-                return key
-            decrypt = partial(self._kms.decrypt, blob, encryption_context=DATA_KEY_CONTEXT)
-            answer = await calls.make(Group.CRYPT, decrypt)
-            if len(answer.plaintext) != 32:
-                raise bad_envelope("its data_key is no data key of 256 bits")
-            key = OpenedKey(answer.plaintext, answer.key_id, answer.request_id)
-            self._opened[blob] = key
-            if len(self._opened) > MOST_KEYS:
-                self._opened.popitem(last=False)
-            return key
+async def opened_key(kms: KmsClient, blob: str, calls: Calls) -> OpenedKey:
+    """The data key of this blob, by Decrypt. Raises KmsError, also for what is no AES-256 key."""
+    decrypt = partial(kms.decrypt, blob, encryption_context=DATA_KEY_CONTEXT)
+    answer = await calls.make(Group.CRYPT, decrypt)
+    if len(answer.plaintext) != 32:
+        raise bad_envelope("its data_key is no data key of 256 bits")
+    return OpenedKey(answer.plaintext, answer.key_id, answer.request_id)
 
 
 def bad_envelope(reason: str) -> KmsError:

@@ -11,7 +11,9 @@ from batchkms.errors import KmsError
 from batchkms.kms.answers import Decrypted
 from batchkms.kms.client import KmsClient
 from batchkms.operations.base import Calls, Operation
-from batchkms.operations.datakeys import OpenedKey, OpenedKeys, bad_envelope
+from batchkms.operations.datakeys import OpenedKey, bad_envelope, opened_key
+from batchkms.operations.keyhealth import KeyHealth
+from batchkms.operations.once import OncePerKey
 from batchkms.operations.sealing import BadEnvelope, unseal
 from batchkms.quota import Group
 from batchkms.records import Record, Result
@@ -24,9 +26,15 @@ class Decrypt(Operation):
     groups: tuple[Group, ...] = (Group.CRYPT,)
     columns: tuple[str, ...] = ("plaintext", "encoding")
 
-    def __init__(self, kms: KmsClient) -> None:
+    def __init__(self, kms: KmsClient, *, stops: bool = True) -> None:
+        """With `stops`, a run in which every CMK is refused is stopped."""
         self._kms = kms
-        self._keys = OpenedKeys(kms)
+        self._keys: OncePerKey[str, OpenedKey] = OncePerKey()
+        self._health = KeyHealth(stops=stops)
+
+    def key_id(self, record: Record) -> str | None:
+        """The CMK that the record names as its own."""
+        return record.source_key_id
 
     async def do(self, record: Record, calls: Calls) -> Result:
         """One call of Decrypt. Raises KmsError."""
@@ -35,31 +43,30 @@ class Decrypt(Operation):
             record.ciphertext or "",
             encryption_context=record.encryption_context,
         )
-        key_id = self.named_key(record)
-        return self.result(record, await calls.make(Group.CRYPT, decrypt, key_id=key_id))
-
-    def named_key(self, record: Record) -> str | None:
-        """The CMK that a record's ciphertext is known to be under; None where only KMS knows."""
-        return None
+        make = partial(calls.make, Group.CRYPT, decrypt)
+        return self.result(record, await self._health.call(record.source_key_id, make))
 
     def is_local(self, record: Record) -> bool:
         """Whether this record is an envelope."""
         return record.data_key is not None
 
+    def same_lot(self, first: Record, other: Record) -> bool:
+        """Whether one data key opens both."""
+        return first.data_key == other.data_key
+
     async def do_lot(self, records: Sequence[Record], calls: Calls) -> list[Result | KmsError]:
-        """Opens envelopes, with a call for each data key that was not decrypted yet."""
-        outcomes: list[Result | KmsError] = []
-        refused: dict[str, KmsError] = {}
-        for record in records:
-            blob = record.data_key or ""
-            key = self._keys.ready(blob)
-            if key is None and blob not in refused:
-                try:
-                    key = await self._keys.opened(blob, calls)
-                except KmsError as error:
-                    refused[blob] = error
-            outcomes.append(self._opened(record, key) if key else refused[blob])
-        return outcomes
+        """Opens envelopes of one data key, with a call if it was not decrypted yet."""
+        blob = records[0].data_key or ""
+        key = self._keys.ready(blob)
+        if key is None:
+            make = partial(opened_key, self._kms, blob, calls)
+            try:
+                key = await self._keys.get(
+                    blob, partial(self._health.call, records[0].source_key_id, make)
+                )
+            except KmsError as error:
+                return [error] * len(records)
+        return [self._opened(record, key) for record in records]
 
     def _opened(self, record: Record, key: OpenedKey) -> Result | KmsError:
         try:

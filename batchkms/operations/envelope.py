@@ -45,20 +45,23 @@ class Envelope(Encrypt):
         """Whether this record is encrypted here."""
         return len(record.plaintext) > self._longest_direct
 
+    def same_lot(self, first: Record, other: Record) -> bool:
+        """Whether both are encrypted under one CMK."""
+        return self.key_id(first) == self.key_id(other)
+
     async def do_lot(self, records: Sequence[Record], calls: Calls) -> list[Result | KmsError]:
-        """Encrypts the records of a lot, with a call where a fresh data key is needed."""
-        outcomes: list[Result | KmsError] = []
-        refused: dict[str, KmsError] = {}
+        """Encrypts records under one CMK, with a call where a fresh data key is needed."""
+        key_id, outcomes = self.key_id(records[0]), list[Result | KmsError]()
         for record, nonce in zip(records, nonces(len(records)), strict=True):
-            key_id, size_bytes = self.key_id(record), len(record.plaintext)
+            size_bytes = len(record.plaintext)
             key = self._keys.ready(key_id, size_bytes)
-            if key is None and key_id not in refused:
+            if key is None:
                 try:
                     key = await self._keys.fresh(key_id, size_bytes, calls)
                 except KmsError as error:
                     # Asking again for each row of the lot would cost their deadline each time.
-                    refused[key_id] = error
-            outcomes.append(_sealed(record, key, nonce) if key else refused[key_id])
+                    return outcomes + [error] * (len(records) - len(outcomes))
+            outcomes.append(_sealed(record, key, nonce))
         return outcomes
 
 

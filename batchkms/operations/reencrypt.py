@@ -6,9 +6,7 @@ the other, with the plaintext in memory only.
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,7 +14,8 @@ from batchkms.errors import KmsError
 from batchkms.kms.answers import Reencrypted
 from batchkms.kms.client import KmsClient
 from batchkms.operations.base import Calls, Operation
-from batchkms.operations.datakeys import MOST_KEYS
+from batchkms.operations.keyhealth import KeyHealth
+from batchkms.operations.once import OncePerKey
 from batchkms.operations.sealing import DATA_KEY_CONTEXT
 from batchkms.quota import Group
 from batchkms.records import Record, Result
@@ -29,26 +28,26 @@ class _Moving(Operation):
     columns = ("source_key_id", "reencrypted", "mode", "data_key")
 
     def __init__(self) -> None:
-        self._moved: OrderedDict[tuple[str, str | None], Reencrypted] = OrderedDict()
-        self._moving = asyncio.Lock()
+        self._moved: OncePerKey[tuple[str, str | None], Reencrypted] = OncePerKey()
+        self._health = KeyHealth()
 
     @abstractmethod
     async def _move(
         self,
         calls: Calls,
+        record: Record,
         blob: str,
-        key_id: str | None,
-        context: str | None = None,
-        destination_context: str | None = None,
+        context: str | None,
+        destination_context: str | None,
     ) -> Reencrypted:
-        """Moves one blob under this CMK, None for its own. Raises KmsError."""
+        """Moves one blob of a record under the CMK that the record moves to. Raises KmsError."""
 
     async def do(self, record: Record, calls: Calls) -> Result:
         """Moves the ciphertext of a record. Raises KmsError."""
         moved = await self._move(
             calls,
+            record,
             record.ciphertext or "",
-            self.key_id(record),
             record.encryption_context,
             record.destination_context,
         )
@@ -61,32 +60,26 @@ class _Moving(Operation):
         """Whether this record is an envelope: only its data key is moved."""
         return record.data_key is not None
 
-    async def do_lot(self, records: Sequence[Record], calls: Calls) -> list[Result | KmsError]:
-        """Moves the data keys of envelopes; what they encrypt stays as it is."""
-        outcomes: list[Result | KmsError] = []
-        refused: dict[tuple[str, str | None], KmsError] = {}
-        for record in records:
-            if record.destination_context != record.encryption_context:
-                outcomes.append(_bound_to_its_context())
-                continue
-            wanted = (record.data_key or "", self.key_id(record))
-            if wanted not in self._moved and wanted not in refused:
-                try:
-                    await self._move_data_key(calls, wanted)
-                except KmsError as error:
-                    refused[wanted] = error
-            moved = self._moved.get(wanted)
-            outcomes.append(_envelope(record, moved) if moved else refused[wanted])
-        return outcomes
+    def same_lot(self, first: Record, other: Record) -> bool:
+        """Whether both have one data key, which moves to one CMK."""
+        return (first.data_key, self.key_id(first)) == (other.data_key, self.key_id(other))
 
-    async def _move_data_key(self, calls: Calls, wanted: tuple[str, str | None]) -> None:
-        async with self._moving:
-            if wanted not in self._moved:
-                self._moved[wanted] = await self._move(
-                    calls, *wanted, DATA_KEY_CONTEXT, DATA_KEY_CONTEXT
-                )
-            if len(self._moved) > MOST_KEYS:
-                self._moved.popitem(last=False)
+    async def do_lot(self, records: Sequence[Record], calls: Calls) -> list[Result | KmsError]:
+        """Moves the data key of some envelopes; what it encrypts stays as it is."""
+        if all(record.destination_context != record.encryption_context for record in records):
+            return [_bound_to_its_context() for _ in records]
+        first, blob = records[0], records[0].data_key or ""
+        move = partial(self._move, calls, first, blob, DATA_KEY_CONTEXT, DATA_KEY_CONTEXT)
+        try:
+            moved = await self._moved.get((blob, self.key_id(first)), move)
+        except KmsError as error:
+            return [error] * len(records)
+        return [
+            _envelope(record, moved)
+            if record.destination_context == record.encryption_context
+            else _bound_to_its_context()
+            for record in records
+        ]
 
 
 class Reencrypt(_Moving):
@@ -106,31 +99,41 @@ class Reencrypt(_Moving):
     async def _move(
         self,
         calls: Calls,
+        record: Record,
         blob: str,
-        key_id: str | None,
-        context: str | None = None,
-        destination_context: str | None = None,
+        context: str | None,
+        destination_context: str | None,
     ) -> Reencrypted:
-        # An error may be about the CMK that the blob comes from, so that `key_id` is not told.
-        return await calls.make(
-            Group.REENCRYPT,
-            partial(
-                self._kms.reencrypt,
-                blob,
-                destination_key_id=key_id,
-                source_context=context,
-                destination_context=destination_context,
-            ),
+        reencrypt = partial(
+            self._kms.reencrypt,
+            blob,
+            destination_key_id=self.key_id(record),
+            source_context=context,
+            destination_context=destination_context,
         )
+        # An error may be about the CMK that the blob comes from as well as about the other one.
+        make = partial(calls.make, Group.REENCRYPT, reencrypt)
+        return await self._health.call(record.source_key_id, make)
 
 
 class Transfer(_Moving):
     """Moves each record from one account or region to another: Decrypt there, Encrypt here."""
 
-    groups = (Group.CRYPT, Group.SOURCE)
+    groups: tuple[Group, ...] = (Group.CRYPT, Group.SOURCE)
 
-    def __init__(self, kms: KmsClient, *, source: KmsClient, key_id: str | None = None) -> None:
+    def __init__(
+        self,
+        kms: KmsClient,
+        *,
+        source: KmsClient,
+        key_id: str | None = None,
+        one_quota: bool = False,
+    ) -> None:
+        """`one_quota` says that both are one account's in one region, so that calls add up."""
         super().__init__()
+        self._source_group = Group.CRYPT if one_quota else Group.SOURCE
+        if one_quota:
+            self.groups = (Group.CRYPT,)
         self._kms = kms
         self._source = source
         self._key_id = key_id
@@ -145,16 +148,18 @@ class Transfer(_Moving):
     async def _move(
         self,
         calls: Calls,
+        record: Record,
         blob: str,
-        key_id: str | None,
-        context: str | None = None,
-        destination_context: str | None = None,
+        context: str | None,
+        destination_context: str | None,
     ) -> Reencrypted:
         decrypt = partial(self._source.decrypt, blob, encryption_context=context)
-        decrypted = await calls.make(Group.SOURCE, decrypt)
+        make = partial(calls.make, self._source_group, decrypt)
+        decrypted = await self._health.call(record.source_key_id, make)
+        key_id = self.key_id(record)
         encrypt = partial(
             self._kms.encrypt,
-            key_id or "",
+            key_id,
             decrypted.plaintext,
             encryption_context=destination_context,
         )

@@ -4,64 +4,37 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections import Counter
 from hashlib import blake2b
 
-from batchkms.errors import KmsError, Scope
 from batchkms.kms.answers import Decrypted
 from batchkms.kms.client import KmsClient
-from batchkms.operations.base import Calls
-from batchkms.operations.datakeys import MOST_KEYS
 from batchkms.operations.decrypt import Decrypt
 from batchkms.records import ErrorClass, Record, Result
 
 DIFFERS = "PlaintextDiffers"
 """The code of a row that decrypts to something else."""
 
+OTHER_KEY = "OtherKeyId"
+"""The code of a row that decrypts, though not under the CMK that it names."""
+
 MOST_DIFFERING = 10_000
 """Of so many rows that differ is remembered what they hold, to find those that were swapped."""
-
-REFUSALS = 20
-"""After so many rows under a CMK that was refused, and none that was decrypted, it is the CMK."""
 
 
 class Verify(Decrypt):
     """Decrypts each record and compares it with its `plaintext`, in constant time.
 
-    A result holds no plaintext. `key_id` of a record is the CMK that its ciphertext is said to be
-    under: once that was refused for some rows and has decrypted none, no further call is made.
+    A result holds no plaintext.
     """
 
     name = "verify"
     columns = ()
 
     def __init__(self, kms: KmsClient) -> None:
-        super().__init__(kms)
+        super().__init__(kms, stops=False)
         self._key = secrets.token_bytes(32)
         self._expected: dict[bytes, int] = {}
         self._found: dict[int, bytes] = {}
-        self._refusals: Counter[str] = Counter()
-        self._usable: set[str] = set()
-
-    async def do(self, record: Record, calls: Calls) -> Result:
-        """One call of Decrypt. Raises KmsError."""
-        key_id = record.key_id or ""
-        try:
-            result = await super().do(record, calls)
-        except KmsError as error:
-            if error.verdict.scope is Scope.KEY and len(self._refusals) < MOST_KEYS:
-                self._refusals[key_id] += 1
-            raise
-        if len(self._usable) < MOST_KEYS:
-            self._usable.add(key_id)
-        return result
-
-    def named_key(self, record: Record) -> str | None:
-        """The CMK that the record names, once that is known to be unusable."""
-        key_id = record.key_id or ""
-        # A damaged ciphertext may name a CMK that does not exist: that says nothing of others.
-        refused = self._refusals.get(key_id, 0) >= REFUSALS
-        return key_id if refused and key_id not in self._usable else None
 
     def result(self, record: Record, decrypted: Decrypted) -> Result:
         """Whether it is the right plaintext."""
@@ -78,6 +51,10 @@ class Verify(Decrypt):
             result.error_class = ErrorClass.INVALID_RECORD
             result.code = DIFFERS
             self._remember(record, decrypted.plaintext)
+        elif (record.source_key_id or "").lower() != decrypted.key_id.lower():
+            result.status = "failed"
+            result.error_class = ErrorClass.INVALID_RECORD
+            result.code = OTHER_KEY
         return result
 
     def holds_row(self, seq: int) -> int | None:

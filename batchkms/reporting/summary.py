@@ -42,7 +42,8 @@ def exit_code(tally: Tally, state: State) -> Exit:
         return Exit.NO_RECORDS
     if tally.failed == 0:
         return Exit.OK
-    retryable = all(verdict_for(code).retryable for code in tally.by_code)
+    # What had failed in another run comes through again, however often it is tried here.
+    retryable = not tally.passed_on and all(verdict_for(code).retryable for code in tally.by_code)
     return Exit.ALL_RETRYABLE if retryable else Exit.SOME_FAILED
 
 

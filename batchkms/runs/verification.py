@@ -24,8 +24,8 @@ from typing import Self
 import msgspec
 
 from batchkms.errors import ConfigError, RunStopped, verdict_for
-from batchkms.operations.datakeys import MOST_KEYS
-from batchkms.operations.verify import DIFFERS, MOST_DIFFERING, Verify
+from batchkms.operations.once import MOST_KEPT
+from batchkms.operations.verify import DIFFERS, MOST_DIFFERING, OTHER_KEY, Verify
 from batchkms.records import ErrorClass, Record, Result
 from batchkms.runs.resultfile import (
     BadResultFile,
@@ -164,7 +164,7 @@ class Verification:
             return
         self.ok_rows += result.ok
         self._envelopes += envelope
-        if envelope and len(self._data_keys) <= MOST_KEYS:
+        if envelope and len(self._data_keys) <= MOST_KEPT:
             data_key = (result.data_key or "").encode()
             self._data_keys.add(blake2b(data_key, digest_size=16).digest())
 
@@ -192,7 +192,7 @@ class Verification:
         keys = len(self._data_keys)
         # Of more keys than are held at once, each row may cost a call.
         self.chosen = direct + envelopes
-        self.calls = direct + (envelopes if keys > MOST_KEYS else min(keys, envelopes))
+        self.calls = direct + (envelopes if keys > MOST_KEPT else min(keys, envelopes))
 
     async def to_decrypt(
         self, batches: AsyncIterator[list[Record | Result]]
@@ -265,14 +265,14 @@ class Verification:
             0,
             (
                 *(found.id, found.ciphertext, None, found.encryption_context),
-                *(None, found.mode, found.data_key),
+                *(None, found.mode, found.data_key, found.key_id),
             ),
         )
         if isinstance(sealed, Result):
             reason = (sealed.message or "").removeprefix("line 0: ")
             self._find(Kind.CORRUPTED, f"cannot be decrypted: {reason}", found, place.offset)
             return None
-        return msgspec.structs.replace(sealed, plaintext=item.plaintext, key_id=found.key_id)
+        return msgspec.structs.replace(sealed, plaintext=item.plaintext)
 
     def judge(self, results: Sequence[Result]) -> None:
         """Takes what became of the rows that were decrypted."""
@@ -281,6 +281,8 @@ class Verification:
                 self.verified += 1
             elif result.code == DIFFERS:
                 self._judge_different(result)
+            elif result.code == OTHER_KEY:
+                self._find(Kind.KEY, f"is under another CMK than it says: {result.key_id}", result)
             elif result.code in DOES_NOT_DECRYPT:
                 self._find(Kind.CORRUPTED, f"does not decrypt: {result.code}", result)
             else:

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     """Its encryption context is not that of the inventory."""
     ID = "id"
     """Its id is not that of the inventory."""
+    KEY = "key"
+    """It is under another CMK than it says."""
     MISSING = "missing"
     """The inventory has the row, and the output has not."""
     EXTRA = "extra"

@@ -25,6 +25,9 @@ from batchkms.sources.mapping import (
 _BLOB = re.compile(r"[A-Za-z0-9+/=_.:-]+")
 """What a ciphertext blob may hold; its shape is nowhere documented."""
 
+_KEY_ID = re.compile(r"[!-~]{1,128}")
+"""What is taken for the id of a CMK in the results of an earlier run."""
+
 _LONGEST_BLOB = 64 * 1024
 """Ten times the blob of the longest plaintext, in characters."""
 
@@ -38,7 +41,7 @@ class CiphertextMapper(Mapper):
         super().__init__()
         self.columns = (
             *(fields.id, fields.content, fields.key or "", fields.context),
-            *(fields.destination_context or "", "mode", "data_key"),
+            *(fields.destination_context or "", "mode", "data_key", "key_id"),
         )
         self._fields = fields
         self._needs_key = needs_key
@@ -48,7 +51,7 @@ class CiphertextMapper(Mapper):
         return self._fields.context
 
     def _record(self, seq: int, values: Sequence[Any], kept: Kept) -> Record:
-        row_id, blob, key, context, destination, mode, data_key = values
+        row_id, blob, key, context, destination, mode, data_key, source = values
         envelope = mode == "envelope"
         return Record(
             seq=seq,
@@ -58,6 +61,7 @@ class CiphertextMapper(Mapper):
             key_id=read_key(key, self._fields.key, needed=self._needs_key),
             encryption_context=read_context(context),
             destination_context=self._destination(destination, context),
+            source_key_id=source if isinstance(source, str) and _KEY_ID.fullmatch(source) else None,
             kept=kept,
         )
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchkms.errors import KmsError
 from batchkms.operations import datakeys
-from batchkms.operations.datakeys import OpenedKeys, SealingKey, SealingKeys
+from batchkms.operations.datakeys import SealingKey, SealingKeys, opened_key
 from batchkms.operations.sealing import DATA_KEY_CONTEXT
 from tests.operations.scripted_kms import ScriptedKms
 from tests.operations.test_encrypt import ONCE
@@ -89,26 +89,13 @@ def test_only_so_many_keys_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> None:
         kms = ScriptedKms()
-        keys, opened = SealingKeys(kms, rows=10, size_bytes=10**9), OpenedKeys(kms)
-        blobs = [(await taken(keys, 1, key_id)).blob for key_id in "abcab"]
-        assert kms.data_keys() == 5
-        for blob in [*blobs[:3], blobs[2], blobs[0]]:
-            await opened.opened(blob, ONCE)
-        assert sum(action == "Decrypt" for action, _ in kms.calls) == 4
-
-    run_virtual(main())
-
-
-def test_a_key_is_opened_once_for_all_who_wait() -> None:
-    async def main() -> None:
-        kms = ScriptedKms()
-        blob = (await taken(SealingKeys(kms, rows=1, size_bytes=1), 1)).blob
-        keys = OpenedKeys(kms)
-        opened = await asyncio.gather(*(keys.opened(blob, ONCE) for _ in range(9)))
-        assert len({id(key) for key in opened}) == 1
-        assert keys.ready(blob) is opened[0]
-        assert opened[0].key_id == "k"
-        assert kms.calls.count(("Decrypt", blob)) == 1
+        keys = SealingKeys(kms, rows=10, size_bytes=10**9)
+        # The one that was not used for longest goes: b, when c comes.
+        for key_id in "abaca":
+            await taken(keys, 1, key_id)
+        assert kms.data_keys() == 3
+        await taken(keys, 1, "b")
+        assert kms.data_keys() == 4
 
     run_virtual(main())
 
@@ -139,7 +126,7 @@ def test_what_is_no_data_key_is_not_used_as_one(size: int, context: str | None, 
         kms = ScriptedKms()
         blob = kms.blob(bytes(size), "k", context)
         with pytest.raises(KmsError) as caught:
-            await OpenedKeys(kms).opened(blob, ONCE)
+            await opened_key(kms, blob, ONCE)
         assert caught.value.code == code
 
     run_virtual(main())
