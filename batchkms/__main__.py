@@ -1,5 +1,16 @@
-"""`python -m batchkms`."""
+"""The program: `batchkms`, or `python -m batchkms`."""
 
-from batchkms.cli.main import main
+import signal
 
-main()
+
+def run() -> None:
+    """Runs the command line and exits."""
+    # While it is being loaded an interrupt ends it at once; `main` takes it from there.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from batchkms.cli.main import main
+
+    main()
+
+
+if __name__ == "__main__":
+    run()

@@ -20,7 +20,7 @@ from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import printable
 from batchkms.cli.operations import make_operation, result_columns
 from batchkms.cli.reload import JobReader, Reload
-from batchkms.cli.running import Running, sigterm_is_sigint
+from batchkms.cli.running import Running, end_on_signals
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.cli.telling import told
 from batchkms.engine import Batch, Engine
@@ -84,7 +84,7 @@ async def _run(
 ) -> int:
     began_s = time.monotonic()
     tally = Tally()
-    sigterm_is_sigint()
+    end_on_signals()
     async with AsyncExitStack() as stack:
         if spec.output == "-" and was_closed(1):
             raise ConfigError("stdout is closed", hint="write to a file with -o FILE")
@@ -157,7 +157,7 @@ async def _followed(summary: Summary, then: Then | None) -> Summary:
     """The summary after what follows a run that has finished."""
     if then is None or summary.state is not State.FINISHED:
         return summary
-    sigterm_is_sigint()
+    end_on_signals()
     try:
         return replace(summary, in_place=await then())
     except RunStopped as error:

@@ -20,7 +20,7 @@ _RUNNERS = {
 }
 """Where the function of each command is; none is imported before it is called."""
 
-_RELOADED = ("encrypt", "reencrypt", "decrypt", "retry")
+_RELOADED = ("encrypt", "reencrypt", "decrypt", "retry", "verify")
 """Commands that take another rate in the middle of a run."""
 
 RUNNABLE = tuple(_RUNNERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -65,6 +66,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits. No error of a user ever ends in a traceback."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     streams.prepare()
     try:
         code = _run(arguments)

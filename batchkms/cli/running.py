@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 from batchkms.cli.main import EXIT_INTERRUPTED, printable
@@ -183,15 +182,19 @@ def signals_drain(engine: Engine, *, reload: Callable[[], None] | None = None) -
 
     SIGHUP calls `reload`; where there is none, it drains too.
     """
+    if not _POSIX:
+        yield
+        return
     loop = asyncio.get_running_loop()
-    handlers: dict[signal.Signals, Callable[[], None]] = {}
-    if _POSIX:
-        drain = _Drain(engine)
-        handlers = {signal.SIGINT: drain, signal.SIGTERM: drain}
-        handlers[signal.SIGHUP] = reload or drain
-        if reload is None and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-            # nohup: the run is to outlive its terminal.
-            del handlers[signal.SIGHUP]
+    drain = _Drain(engine)
+    handlers: dict[signal.Signals, Callable[[], None]] = {
+        **{signal.SIGINT: drain, signal.SIGTERM: drain},
+        signal.SIGHUP: reload or drain,
+    }
+    before = signal.getsignal(signal.SIGHUP)
+    if reload is None and before is signal.SIG_IGN:
+        # nohup: the run is to outlive its terminal.
+        del handlers[signal.SIGHUP]
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:
@@ -199,16 +202,18 @@ def signals_drain(engine: Engine, *, reload: Callable[[], None] | None = None) -
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
-        if signal.SIGTERM in handlers:
-            # What is left is to tell of the run: SIGTERM must still not end it without a word.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # What is left is to tell of the run: a signal must still not end it without a word.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, before)
 
 
-def sigterm_is_sigint() -> None:
-    """Until a run has begun, both end the command alike; then they drain it."""
-    if _POSIX:
-        interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, interrupt)
+def end_on_signals() -> None:
+    """Until a run has begun, SIGTERM and a hang-up end the command as SIGINT does."""
+    if not _POSIX:
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 class _Drain:

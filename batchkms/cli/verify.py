@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from batchkms.cli.connect import connect, found_rate, less_reserve
 from batchkms.cli.logs import log_to_stderr
 from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import command_options, printable
-from batchkms.cli.running import Ending, share_read, signals_drain, sigterm_is_sigint
+from batchkms.cli.reload import JobReader, Reload
+from batchkms.cli.running import Ending, end_on_signals, share_read, signals_drain
 from batchkms.cli.streams import say
 from batchkms.cli.telling import told
 from batchkms.engine import Engine
@@ -50,28 +52,37 @@ def verify(output: str | None, config: str | None, **flags: Any) -> None:
 
     Exit code 6 if anything is not right; 1 if rows could not be verified, as they had failed.
     """
-    spec = job_from(
-        command="verify", input_path=output, flags=flags, environ=os.environ, config=config
+    read = partial(
+        job_from,
+        command="verify",
+        input_path=output,
+        flags=flags,
+        environ=os.environ,
+        config=config,
     )
-    sys.exit(run_verify(spec))
+    sys.exit(run_verify(read(), again=read if config else None))
 
 
-def run_verify(spec: JobSpec) -> int:
-    """Verifies an output and returns the exit code. Raises ConfigError, InputError, RunStopped."""
+def run_verify(spec: JobSpec, *, again: JobReader | None = None) -> int:
+    """Verifies an output and returns the exit code. `again` reads the job anew, for SIGHUP.
+
+    Raises ConfigError, InputError, RunStopped.
+    """
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return loop_runner(spec)(_run(spec))
+    return loop_runner(spec)(_run(spec, again))
 
 
-async def _run(spec: JobSpec) -> int:
+async def _run(spec: JobSpec, again: JobReader | None) -> int:
     began_s = time.monotonic()
     tally = Tally()
-    sigterm_is_sigint()
+    end_on_signals()
     seed = spec.seed if spec.seed is not None else secrets.randbelow(2**53)
     async with AsyncExitStack() as stack:
         source = _inventory(spec, stack)
         outcome = stack.enter_context(Verification(Path(spec.input), format=_format(spec.input)))
         connection = await connect(spec, stack)
-        rate = less_reserve(await found_rate(spec, connection), spec.reserve)
+        found = await found_rate(spec, connection)
+        rate = less_reserve(found, spec.reserve)
         await outcome.read_output()
         if spec.sample is not None:
             outcome.choose(spec.sample, seed)
@@ -87,7 +98,10 @@ async def _run(spec: JobSpec) -> int:
             options=replace(spec.engine_options(), key_per_record=True, stops_when_all_fail=False),
             tally=tally,
         )
-        ending = await _compared(spec, source, engine, outcome)
+        reload = again and Reload(
+            read=again, quotas=quotas, engine=engine, manifest=None, found=found
+        )
+        ending = await _compared(spec, source, engine, outcome, reload)
         outcome.end(operation, complete=ending.state is State.FINISHED)
     summary = VerifySummary(
         outcome=outcome,
@@ -104,7 +118,13 @@ async def _run(spec: JobSpec) -> int:
     return told(summary, spec.summary, of="inventory")
 
 
-async def _compared(spec: JobSpec, source: Source, engine: Engine, outcome: Verification) -> Ending:
+async def _compared(
+    spec: JobSpec,
+    source: Source,
+    engine: Engine,
+    outcome: Verification,
+    reload: Reload | None,
+) -> Ending:
     """Decrypts and compares every chosen row, to whatever end."""
     meter = Meter(
         printable(f"batchkms verify {spec.input} against {source.name}"),
@@ -113,7 +133,7 @@ async def _compared(spec: JobSpec, source: Source, engine: Engine, outcome: Veri
         queued=lambda: engine.queued,
         outage=lambda: engine.outage,
     )
-    with signals_drain(engine):
+    with signals_drain(engine, reload=reload):
         try:
             async with (
                 shown(meter, spec.progress),
