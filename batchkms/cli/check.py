@@ -120,6 +120,7 @@ def _plan(spec: JobSpec) -> Plan:
         oversize=spec.oversize,
         data_key_rows=spec.data_key_rows,
         transfer=spec.has_source,
+        in_place=spec.in_place_column,
     )
 
 
