@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from batchkms.errors import InputBroken
+
 _CHUNK_BITS = 1 << 16
 _CHUNK_BYTES = _CHUNK_BITS // 8
 _FULL = b"\xff" * _CHUNK_BYTES
+
+MOST_CHUNKS = 16_384
+"""So many stretches are kept, in 128 MiB: a thousand million rows that follow one another."""
+
+
+class TooFarApart(InputBroken):
+    """The rows lie so far apart that their numbers would take any amount of memory."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(
+            f"row {seq}: with it the numbers (seq) of the rows lie too far apart to be kept in "
+            f"memory, in more than {MOST_CHUNKS:,} stretches of {_CHUNK_BITS:,}",
+            hint="number the rows without large gaps, or leave the column seq out",
+        )
 
 
 class RowSet:
     """The rows that are done, or that were seen.
 
     Made for ordinals that lie close together: each stretch of 65,536 of them takes 8 KiB once
-    one of them is in. A few that lie far apart do no harm.
+    one of them is in. A few that lie far apart do no harm; where there are too many of
+    them, what takes rows in raises TooFarApart.
     """
 
     def __init__(self) -> None:
@@ -25,7 +42,7 @@ class RowSet:
         """Takes a row in. False if it was in already."""
         chunk = self._chunks.get(seq >> 16)
         if chunk is None:
-            chunk = self._chunks[seq >> 16] = bytearray(_CHUNK_BYTES)
+            chunk = self._new_chunk(seq)
         at, bit = (seq & 0xFFFF) >> 3, 1 << (seq & 7)
         if chunk[at] & bit:
             return False
@@ -46,7 +63,9 @@ class RowSet:
         while count > 0:
             at = first & 0xFFFF
             part = min(count, _CHUNK_BITS - at)
-            chunk = self._chunks.setdefault(first >> 16, bytearray(_CHUNK_BYTES))
+            chunk = self._chunks.get(first >> 16)
+            if chunk is None:
+                chunk = self._new_chunk(first)
             # The bits of `part` rows from `at` on, within the bytes that they touch.
             begin, end = at >> 3, (at + part + 7) >> 3
             bits = ((1 << part) - 1) << (at & 7) | int.from_bytes(chunk[begin:end], "little")
@@ -55,6 +74,12 @@ class RowSet:
         self._count += len(seqs)
         self._highest = seqs[-1]
         return True
+
+    def _new_chunk(self, seq: int) -> bytearray:
+        if len(self._chunks) >= MOST_CHUNKS:
+            raise TooFarApart(seq)
+        chunk = self._chunks[seq >> 16] = bytearray(_CHUNK_BYTES)
+        return chunk
 
     def missing(self, above: int) -> Iterator[int]:
         """Yields the numbers above this one that are not in the set, smallest first, for ever.

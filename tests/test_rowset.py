@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchkms import rowset
+from batchkms.errors import InputBroken
 from batchkms.rowset import RowSet
 
 _NEAR_A_CHUNK = st.integers(0, 70) | st.integers(65_500, 65_600) | st.integers(0, 2**62)
@@ -47,3 +50,16 @@ def test_any_other_order_is_left_to_add(seqs: list[int]) -> None:
     if seqs != list(range(seqs[0], seqs[0] + len(seqs))):
         assert not rows.add_next(seqs)
         assert not len(rows)
+
+
+def test_memory_does_not_grow_with_the_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rowset, "MOST_CHUNKS", 3)
+    rows = RowSet()
+    assert rows.add(1) and rows.add(10**9) and rows.add(10**12) and rows.add(2)
+    with pytest.raises(InputBroken, match="row 1000000000000000: .* too far apart") as stopped:
+        rows.add(10**15)
+    assert stopped.value.hint
+    assert (len(rows), 10**15 in rows) == (4, False)
+    following = RowSet()
+    with pytest.raises(InputBroken):
+        following.add_next(list(range(1, 4 * 65_536)))

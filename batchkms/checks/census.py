@@ -16,7 +16,7 @@ from typing import Any
 from batchkms.errors import ConfigError, InputError
 from batchkms.records import Result
 from batchkms.reporting.summary import Exit
-from batchkms.rowset import RowSet
+from batchkms.rowset import RowSet, TooFarApart
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.resultfile import BadResultFile, read_results, sink_of_file
 
@@ -78,9 +78,9 @@ class Census:
         return 0 if bounds is None else bounds[1] - bounds[0] + 1 - len(self.seqs)
 
     def count(self, row: Result) -> None:
-        """One row more."""
-        self.rows += 1
+        """One row more. Raises TooFarApart, and has not counted it then."""
         self.repeated += not self.seqs.add(row.seq)
+        self.rows += 1
         if not row.ok:
             self.by_class[str(row.error_class or "")] += 1
             self._add("by_code", row.code or "")
@@ -194,6 +194,8 @@ def take_census(path: str, *, format: str | None = None) -> Census:
             census.torn = bad.line
         else:
             census.damaged = f"line {bad.line:,}: {bad.reason}; what follows is not counted"
+    except TooFarApart as error:
+        census.damaged = f"{error}; what follows is not counted"
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}", hint=_hint_for(Path(path))

@@ -8,17 +8,18 @@ from typing import Literal
 from batchkms.checks.account import Account, look_at_account
 from batchkms.checks.estimate import (
     Estimate,
-    calls_per_second,
     free_disk_bytes,
+    less_reserve,
     output_bytes,
+    pace_of,
     price_of,
-    seconds_for,
 )
 from batchkms.checks.idindex import DuplicateId
 from batchkms.checks.inventory import Inventory, take_inventory
 from batchkms.checks.plan import Plan
 from batchkms.checks.report import CheckReport
 from batchkms.kms.client import KmsClient
+from batchkms.quota import per_second
 from batchkms.records import Result
 from batchkms.sources.base import Source
 
@@ -60,7 +61,7 @@ async def check(
         content=plan.content,
         estimate=_estimate(
             inventory,
-            per_second=calls_per_second(rate, reserve=reserve),
+            rate=less_reserve(rate, reserve),
             plan=plan,
             output_folder=output_folder,
         ),
@@ -70,16 +71,18 @@ async def check(
 def _estimate(
     inventory: Inventory,
     *,
-    per_second: int | None,
+    rate: int | None,
     plan: Plan,
     output_folder: str | None,
 ) -> Estimate:
     calls = plan.calls(inventory)
+    pace = pace_of(calls, per_second(list(calls), rate))
+    total = sum(calls.values())
     return Estimate(
-        calls=calls,
-        per_second=per_second,
-        seconds=seconds_for(calls, per_second),
-        price=price_of(calls),
+        calls=total,
+        per_second=rate,
+        pace=pace,
+        price=price_of(total),
         output_bytes=output_bytes(
             inventory.sizes,
             written_chars=plan.written_chars,
@@ -88,6 +91,8 @@ def _estimate(
             with_context=inventory.with_context,
             failing=inventory.failing,
             failing_bytes=inventory.failing_bytes,
-        ),
+            kept_bytes=inventory.kept_bytes,
+        )
+        + plan.in_place_bytes(inventory),
         free_bytes=None if output_folder is None else free_disk_bytes(output_folder),
     )

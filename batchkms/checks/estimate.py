@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from batchkms.quota import GUARD_S, WINDOW_S
+from batchkms.quota import GUARD_S, WINDOW_S, Group
 from batchkms.records import Result
 from batchkms.runs.rowsums import RECORD_BYTES
 
@@ -43,14 +43,22 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long the calls take that a run waits for longest, and the rate that they keep to."""
+
+    seconds: float
+    per_second: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """What a run would take."""
 
     calls: int
     per_second: int | None
     """The rate that is aimed at; None without a limit."""
-    seconds: float | None
-    """With calls at that rate and no retries; None without a limit."""
+    pace: Pace | None
+    """With no retries; None without a limit."""
     price: Price
     output_bytes: int
     """About what the results take, with the files beside them."""
@@ -58,12 +66,17 @@ class Estimate:
     """What is free where the output goes; None where that is no disk, or is not known."""
 
     @property
+    def seconds(self) -> float | None:
+        """How long it takes; None without a limit."""
+        return None if self.pace is None else self.pace.seconds
+
+    @property
     def fits(self) -> bool:
         """Whether the disk has room for the output, as far as known."""
         return self.free_bytes is None or self.output_bytes <= self.free_bytes
 
 
-def calls_per_second(rate: int | None, *, reserve: float = 0.0) -> int | None:
+def less_reserve(rate: int | None, reserve: float) -> int | None:
     """The rate less the share (0 to 1) that is left to others, at least 1. None for no limit."""
     return None if rate is None else max(1, int(rate * (1 - reserve)))
 
@@ -78,6 +91,19 @@ def seconds_for(calls: int, per_second: int | None) -> float | None:
         return None
     # The window of the quota is held with a guard, which costs a little of the rate.
     return calls / per_second * (WINDOW_S + GUARD_S)
+
+
+def pace_of(calls: Mapping[Group, int], per_second: Mapping[Group, int | None]) -> Pace | None:
+    """How long calls take that are made side by side, each group at its own rate.
+
+    None without a limit.
+    """
+    paces = [
+        Pace(seconds=seconds, per_second=rate)
+        for group, rate in per_second.items()
+        if rate is not None and (seconds := seconds_for(calls[group], rate)) is not None
+    ]
+    return max(paces, key=lambda pace: pace.seconds, default=None)
 
 
 def price_of(calls: int) -> Price:
@@ -104,6 +130,7 @@ def output_bytes(
     with_context: int = 0,
     failing: int = 0,
     failing_bytes: int = 0,
+    kept_bytes: int = 0,
 ) -> int:
     """About how much results take, as JSONL, with their checksums.
 
@@ -129,6 +156,7 @@ def output_bytes(
         + context_bytes
         + with_context * len(',"encryption_context":')
         + failing_bytes
+        + kept_bytes
         + (rows + failing) * RECORD_BYTES
     )
 

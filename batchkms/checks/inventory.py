@@ -91,6 +91,8 @@ class Inventory:
     """Of the encryption contexts, as JSON strings."""
     failing_bytes: int
     """Of the result rows of those that fail."""
+    kept_bytes: int
+    """Of the columns that are carried through, with their names, as JSON."""
     repeated_seqs: int
     """Rows of a result file whose `seq` an earlier row has. The first of them stops a run."""
     first_repeated_seq: int | None
@@ -169,6 +171,7 @@ class _Counts:
         self._sendable = self._passed_on = self._envelopes = self._content_bytes = 0
         self._too_large = self._keyless = self._with_context = 0
         self._id_bytes = self._context_bytes = self._failing_bytes = 0
+        self._kept_bytes = 0
         self._repeated_seqs = 0
         self._first_repeated_seq: int | None = None
 
@@ -207,6 +210,9 @@ class _Counts:
         contexts = [r.encryption_context for r in records if r.encryption_context is not None]
         self._with_context += len(contexts)
         self._context_bytes += sum([len(orjson.dumps(context)) for context in contexts])
+        kept = [record.kept for record in records if record.kept]
+        # Without the braces, and with a comma.
+        self._kept_bytes += sum([len(self._encode(columns)) - 1 for columns in kept])
         if len(self._contexts) < CONTEXTS:
             self._contexts.update(map(hash, contexts))
 
@@ -254,6 +260,7 @@ class _Counts:
             id_bytes=self._id_bytes,
             context_bytes=self._context_bytes,
             failing_bytes=self._failing_bytes,
+            kept_bytes=self._kept_bytes,
             repeated_seqs=self._repeated_seqs,
             first_repeated_seq=self._first_repeated_seq,
             duplicates=duplicates,

@@ -240,8 +240,8 @@ class CheckReport:
     def _estimate_lines(self) -> Iterator[str]:
         estimate = self.estimate
         yield _line("calls", f"{estimate.calls:,}")
-        if estimate.seconds is not None:
-            yield _line("time", f"{span_text(estimate.seconds)} at {estimate.per_second:,}/s")
+        if (pace := estimate.pace) is not None:
+            yield _line("time", f"{span_text(pace.seconds)} at {pace.per_second:,}/s")
         price = estimate.price
         yield _line(
             "price",

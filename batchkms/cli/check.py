@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any, Literal, cast
 
 import click
@@ -16,18 +15,16 @@ from batchkms.checks.check import check as look
 from batchkms.checks.plan import Plan
 from batchkms.checks.report import CheckReport
 from batchkms.cli.connect import Connection, NoCredentials, connect
+from batchkms.cli.failingrows import failing_rows
 from batchkms.cli.inputs import open_input
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import command_options, printable
 from batchkms.cli.streams import put, say
-from batchkms.errors import ConfigError
 from batchkms.job import JobSpec, job_from
 from batchkms.records import Result
-from batchkms.runs.files import create_private, write_all
 from batchkms.runs.output import open_output
 from batchkms.sinks import open_sink
-from batchkms.sources import LONGEST_ROW_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +58,8 @@ def run_check(spec: JobSpec) -> int:
         )
     # In a dry run -o names the file for results, and there are none.
     failing = spec.output if spec.command == "check" else ""
-    with _written_to(failing) as on_failing:
+    replace = spec.overwrite or spec.resume
+    with failing_rows(failing, input_path=spec.input, replace=replace) as on_failing:
         report = loop_runner(spec)(_report(spec, on_failing))
     if spec.summary == "json":
         put(ascii_json(report.as_json()))
@@ -120,46 +118,9 @@ def _plan(spec: JobSpec) -> Plan:
         oversize=spec.oversize,
         data_key_rows=spec.data_key_rows,
         transfer=spec.has_source,
+        in_place=spec.in_place_column,
     )
 
 
 def _folder(output: str) -> str | None:
     return None if output == "-" else os.path.dirname(output) or "."
-
-
-@contextmanager
-def _written_to(path: str) -> Iterator[Callable[[Result], None] | None]:
-    """Writes result rows to a new file, or to stdout; None if there is no path."""
-    if not path:
-        yield None
-        return
-    sink = open_sink(path, format=None)
-    try:
-        fd = 1 if path == "-" else create_private(Path(path))
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written: {error.strerror}",
-            hint="name a new file with -o, for the rows that would fail",
-        ) from None
-    waiting = bytearray(sink.header())
-
-    def flush() -> None:
-        try:
-            write_all(fd, bytes(waiting))
-        except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be written: {error.strerror}", hint="check the disk"
-            ) from None
-        waiting.clear()
-
-    def write(result: Result) -> None:
-        waiting.extend(sink.encode([result])[0])
-        if len(waiting) > LONGEST_ROW_BYTES:
-            flush()
-
-    try:
-        yield write
-        flush()
-    finally:
-        if fd != 1:
-            os.close(fd)

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchkms.checks.estimate import less_reserve as less_reserve
 from batchkms.errors import ConfigError, CredentialsError, KmsError
 from batchkms.job import JobSpec
 from batchkms.kms.client import DEFAULT_ENDPOINT, KmsClient
@@ -118,11 +119,6 @@ async def found_rate(spec: JobSpec, connection: Connection) -> int | None:
     if spec.rate == "off":
         return None
     return spec.rate if isinstance(spec.rate, int) else await _asked(connection)
-
-
-def less_reserve(rate: int | None, reserve: float) -> int | None:
-    """The calls per second to hold when a share of the rate is left to others."""
-    return None if rate is None else max(1, int(rate * (1 - reserve)))
 
 
 async def _asked(connection: Connection) -> int:

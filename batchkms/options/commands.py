@@ -17,6 +17,7 @@ from batchkms.options.own import (
     INPUT_PROFILE,
     KEEP,
     NO_INPUT,
+    OLD_FAILING_ROWS,
     REENCRYPT,
     VERIFY,
 )
@@ -72,7 +73,7 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
         CIPHERTEXT_FIELD,
         ALLOW_STDOUT,
     ),
-    "check": (*_common(without=_RUNNING), INPUT_PROFILE, *ENVELOPE),
+    "check": (*_common(without=_RUNNING), *OLD_FAILING_ROWS, INPUT_PROFILE, *ENVELOPE),
     "verify": (
         *_common(without=(*_RUNNING, "output", "key-id", "key-field", "limit")),
         INPUT_PROFILE,

@@ -30,6 +30,24 @@ KEEP = Option(
     help="Other columns of the input to carry through to the results.",
 )
 
+OLD_FAILING_ROWS: tuple[Option, ...] = (
+    Option(
+        name="overwrite",
+        parse=switch,
+        default=False,
+        switch=True,
+        help="Replace an old file of failing rows.",
+    ),
+    Option(
+        name="resume",
+        parse=switch,
+        default=False,
+        switch=True,
+        help="The same: a check that is repeated begins anew.",
+    ),
+)
+"""What these names mean to a check, so that a list of steps can be resumed as a whole."""
+
 INPUT_PROFILE = Option(
     name="input-profile",
     parse=text,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from batchkms.rowset import RowSet
+from batchkms.rowset import RowSet, TooFarApart
 from batchkms.runs.fileoutput import sums_path
 from batchkms.runs.resultfile import BadResultFile, ResultRow, read_results, sink_of_output
 from batchkms.runs.rowsums import RowSum, packed, read_sums
@@ -64,6 +64,8 @@ class OutputAudit:
                 order.take(sum_, row.line, twice=not self.rows.add(sum_.seq))
         except BadResultFile as bad:
             self.findings.add("damaged", f"line {bad.line}: {bad.reason}; what follows is not read")
+        except TooFarApart as error:
+            self.findings.add("damaged", f"{error}; what follows is not read")
         order.end()
         self._compare_with_manifest()
         if self._digest.hexdigest() == self._manifest["output"]["sha256"] and self.findings.counts:
@@ -88,8 +90,11 @@ class OutputAudit:
     def _written(self) -> RowSet:
         """Every row that the run has written, as its checksums say."""
         rows = RowSet()
-        for row in self._expected() or ():
-            rows.add(row.seq)
+        try:
+            for row in self._expected() or ():
+                rows.add(row.seq)
+        except TooFarApart as error:
+            self.findings.add("sums", f"{sums_path(self._path)} is damaged: {error}")
         return rows
 
     def _count(self, row: ResultRow) -> None:
@@ -128,7 +133,7 @@ class _Order:
         self._window: deque[RowSum] = deque()
         self._in_window: set[int] = set()
         self._passed: dict[int, int] = {}
-        self._early: set[int] = set()
+        self._early = RowSet()
 
     def take(self, row: RowSum, line: int, *, twice: bool) -> None:
         """The next row of the output."""

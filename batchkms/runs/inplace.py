@@ -31,7 +31,7 @@ from batchkms.runs.inplacerows import CsvRewriter, JsonlRewriter, Rewriter
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.output import refuse_input, refuse_odd_file
 from batchkms.runs.resultfile import BadResultFile, read_good_rows, read_row, sink_of_output
-from batchkms.runs.rowindex import OK, RowIndex
+from batchkms.runs.rowindex import OK, RowIndex, TooFarApart
 from batchkms.sinks.base import Sink
 from batchkms.sources import LONGEST_ROW_BYTES, input_format
 from batchkms.sources.gunzip import StreamBroken
@@ -269,7 +269,14 @@ async def _index(file: BinaryIO, sink: Sink, index: RowIndex) -> int:
     for number, (offset, row) in enumerate(read_good_rows(file, sink)):
         if isinstance(row, BadResultFile):
             raise OutputError(f"{file.name}, line {row.line}: {row.reason}", hint="restore it")
-        index.add(row.result.seq, offset, OK * row.result.ok)
+        try:
+            index.add(row.result.seq, offset, OK * row.result.ok)
+        except TooFarApart:
+            raise OutputError(
+                f"{file.name}, line {row.line}: row {row.result.seq} lies so far from all others "
+                "that no run has given it that number",
+                hint="restore it",
+            ) from None
         ok_rows += row.result.ok
         if not number % _ROWS_AT_ONCE:
             await asyncio.sleep(0)

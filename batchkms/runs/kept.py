@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from batchkms.errors import ConfigError
 from batchkms.records import Result
-from batchkms.rowset import RowSet
+from batchkms.rowset import RowSet, TooFarApart
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.resultfile import BadResultFile, read_results
 from batchkms.sinks.base import Sink
@@ -44,8 +44,13 @@ def keep_partial(output: FileOutput, sink: Sink, tally: Tally) -> Kept:
         seqs: list[int] = []
         try:
             for row in read_results(file, sink):
-                if not kept.rows.add(row.result.seq):
-                    raise _twice(output, row.result.seq, row.line)
+                try:
+                    new = kept.rows.add(row.result.seq)
+                except TooFarApart as error:
+                    raise _edited(output, row.line, str(error)) from None
+                if not new:
+                    reason = f"row {row.result.seq} has a result already on an earlier line"
+                    raise _edited(output, row.line, reason)
                 count_kept(tally, row.result)
                 rows.append(row.raw)
                 seqs.append(row.result.seq)
@@ -93,9 +98,9 @@ def count_kept(tally: Tally, result: Result) -> None:
     result.latency_ms = latency_ms
 
 
-def _twice(output: FileOutput, seq: int, line: int) -> ConfigError:
+def _edited(output: FileOutput, line: int, reason: str) -> ConfigError:
     return ConfigError(
-        f"{output.partial}, line {line}: row {seq} has a result already on an earlier line",
+        f"{output.partial}, line {line}: {reason}",
         hint="the file was changed since a run wrote it; begin anew with --overwrite",
     )
 

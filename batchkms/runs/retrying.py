@@ -12,7 +12,7 @@ from pathlib import Path
 
 from batchkms.errors import ConfigError, verdict_for
 from batchkms.records import Result
-from batchkms.rowset import RowSet
+from batchkms.rowset import RowSet, TooFarApart
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.kept import count_kept, keep_partial
 from batchkms.runs.manifest import Manifest, manifest_path
@@ -97,7 +97,10 @@ class Retrying:
             )
         output.overwrite = True
         self._copied = keep_partial(output, self._sink, tally).rows
-        self._look(tally)
+        try:
+            self._look(tally)
+        except TooFarApart as error:
+            raise self._changed(str(error)) from None
 
     def _look(self, tally: Tally) -> None:
         for row in self._rows():

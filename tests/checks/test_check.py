@@ -9,6 +9,7 @@ import pytest
 
 from batchkms.checks.account import ENABLED
 from batchkms.checks.check import check
+from batchkms.checks.inventory import Batch
 from batchkms.checks.plan import Plan
 from batchkms.checks.report import CheckReport
 from batchkms.emulator import Emulator
@@ -87,3 +88,30 @@ async def test_without_the_service(rows: int) -> None:
     assert (estimate.calls, estimate.per_second, estimate.seconds) == (-(-rows // 10), None, None)
     assert report.exit_code is (Exit.OK if rows else Exit.NO_RECORDS)
     assert "the service was not asked" in report.notes()
+
+
+@pytest.mark.parametrize(
+    ("plan", "calls", "seconds", "told"),
+    [
+        (Plan(command="reencrypt", transfer=True), 1_200, 600 / 300, "at 300/s"),
+        (Plan(mode="envelope", data_key_rows=1), 600, 600 / 100, "at 100/s"),
+        (Plan(), 600, 600 / 300, "at 300/s"),
+    ],
+)
+async def test_each_kind_of_call_keeps_to_its_own_rate(
+    plan: Plan, calls: int, seconds: float, told: str
+) -> None:
+    source = Given([record(seq) for seq in range(1, 601)])
+    report = await check(source, kms=None, region="r", rate=300, plan=plan)
+    estimate = report.estimate
+    assert (estimate.calls, estimate.per_second) == (calls, 300)
+    assert estimate.seconds == pytest.approx(seconds, rel=0.01)
+    assert told in "".join(report.as_text())
+
+
+async def test_a_file_like_the_input_must_fit_as_well() -> None:
+    rows: Batch = [record(seq) for seq in range(1, 101)]
+    results = await check(Given(rows), kms=None, region="r", plan=Plan())
+    both = await check(Given(rows), kms=None, region="r", plan=Plan(in_place=True))
+    # No ciphertext is shorter than 150 characters.
+    assert both.estimate.output_bytes - results.estimate.output_bytes > 100 * 150

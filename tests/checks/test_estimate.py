@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 import batchkms
 from batchkms.checks.estimate import (
     Estimate,
     blob_chars,
-    calls_per_second,
     free_disk_bytes,
+    less_reserve,
     output_bytes,
+    pace_of,
     price_of,
     seconds_for,
 )
 from batchkms.checks.inventory import take_inventory
+from batchkms.quota import Group
 from batchkms.records import Record
 from batchkms.runs.rowsums import RECORD_BYTES
 from batchkms.sinks.jsonl import JsonlSink
@@ -29,7 +33,7 @@ from tests.checks.test_inventory import Given
     [(300, 0.0, 300), (300, 0.3, 210), (1, 0.99, 1), (None, 0.5, None)],
 )
 def test_the_rate_is_that_of_a_run(rate: int | None, reserve: float, per_second: int) -> None:
-    assert calls_per_second(rate, reserve=reserve) == per_second
+    assert less_reserve(rate, reserve) == per_second
 
 
 def test_time() -> None:
@@ -39,6 +43,17 @@ def test_time() -> None:
     assert hour is not None
     # A run holds between 99% of its rate and all of it.
     assert 3_600 <= hour <= 3_600 / 0.99
+
+
+def test_the_time_is_that_of_the_calls_that_take_longest() -> None:
+    calls = {Group.CRYPT: 600, Group.DATA_KEY: 400}
+    pace = pace_of(calls, {Group.CRYPT: 300, Group.DATA_KEY: 100})
+    assert pace is not None
+    assert (pace.seconds, pace.per_second) == (seconds_for(400, 100), 100)
+    pace = pace_of(calls, {Group.CRYPT: 100, Group.DATA_KEY: 100})
+    assert pace is not None
+    assert pace.seconds == seconds_for(600, 100)
+    assert pace_of(calls, {Group.CRYPT: None, Group.DATA_KEY: None}) is None
 
 
 @pytest.mark.parametrize(
@@ -61,14 +76,21 @@ def test_the_length_of_a_blob_is_that_of_the_public_samples(
     assert blob_chars(plaintext_bytes) == chars
 
 
+KEPT = {"owner": "team-é" * 20, "tags": msgspec.Raw(b'["a", "b", {"c": 1.50}]')}
+
+
+@pytest.mark.parametrize("kept", [None, KEPT])
 @pytest.mark.parametrize("context", [None, '{"app":"one","env":"prod"}'])
-async def test_the_output_takes_what_was_estimated(tmp_path: Path, context: str | None) -> None:
+async def test_the_output_takes_what_was_estimated(
+    tmp_path: Path, context: str | None, kept: dict[str, Any] | None
+) -> None:
     records = [
         Record(
             seq=seq,
             id=f"prod/app/secret-{seq:05}",
             plaintext=b"x" * (1 + seq * 37 % 600),
             encryption_context=context,
+            kept=kept,
         )
         for seq in range(1, 301)
     ]
@@ -93,6 +115,7 @@ async def test_the_output_takes_what_was_estimated(tmp_path: Path, context: str 
         id_bytes=found.id_bytes,
         context_bytes=found.context_bytes,
         with_context=found.with_context,
+        kept_bytes=found.kept_bytes,
     )
     assert estimated == pytest.approx(written, rel=0.02)
 
@@ -115,7 +138,7 @@ def test_whether_it_fits(free: int | None, fits: bool) -> None:
     estimate = Estimate(
         calls=1,
         per_second=None,
-        seconds=None,
+        pace=None,
         price=price_of(1),
         output_bytes=100,
         free_bytes=free,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchkms.checks.account import Account, KeyFinding
-from batchkms.checks.estimate import Estimate, price_of
+from batchkms.checks.estimate import Estimate, Pace, price_of
 from batchkms.checks.inventory import Batch, take_inventory
 from batchkms.checks.report import SHOWN, CheckReport
 from batchkms.errors import InputBroken, NetworkError, ServiceError
@@ -19,7 +19,7 @@ from tests.checks.test_inventory import Given, record
 ESTIMATE = Estimate(
     calls=3,
     per_second=300,
-    seconds=0.01,
+    pace=Pace(seconds=0.01, per_second=300),
     price=price_of(3),
     output_bytes=1_500,
     free_bytes=2_000_000_000,
@@ -171,7 +171,7 @@ async def test_the_text() -> None:
         _bad(5, code="PlaintextTooLarge"),
         account=account,
         calls=2,
-        seconds=65.0,
+        pace=Pace(seconds=65.0, per_second=300),
     )
     assert found.as_text() == [
         "check of given: nothing was sent",

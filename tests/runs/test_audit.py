@@ -6,9 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchkms import rowset
 from batchkms.records import Result
 from batchkms.runs.audit import OutputAudit
 from batchkms.runs.fileoutput import sums_path
@@ -101,3 +103,28 @@ def test_many_differences_are_counted_and_a_hundred_named(tmp_path: Path) -> Non
     audit = _audited(tmp_path, [_row(seq, "B") for seq in range(1, ROWS + 1)] + [GOOD[0]] * 300)
     assert audit.findings.counts["duplicated"] == 300
     assert sum("second time" in text for text in audit.findings.named) == 100
+
+
+def test_rows_without_end_are_no_more_than_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rowset, "MOST_CHUNKS", 3)
+    audit = _audited(tmp_path, [*GOOD, *(_row(10**6 * n) for n in range(1, 9))])
+    assert _kinds(audit) == {"added", "damaged"}
+    assert audit.findings.counts["added"] == 2
+    assert "row 3000000: " in audit.findings.named[2]
+
+
+def test_checksums_without_end_are_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rowset, "MOST_CHUNKS", 3)
+    output = tmp_path / "out.jsonl"
+    output.write_bytes(b"".join(GOOD))
+    seqs = [*range(1, ROWS + 1), *(10**6 * n for n in range(1, 9))]
+    sums_path(output).write_bytes(packed(seqs, [*GOOD, *[b""] * 8]))
+    manifest: dict[str, Any] = {
+        "output": {"format": "jsonl", "sha256": "another"},
+        "counts": {"rows": ROWS, "ok": ROWS, "failed": 0, "by_class": {}, "by_key": {"k": ROWS}},
+    }
+    audit = OutputAudit(output, manifest)
+    audit.run()
+    assert _kinds(audit) == {"sums", "missing"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from batchkms import rowset
 from batchkms.errors import ConfigError
 from batchkms.records import ErrorClass, Result
 from batchkms.runs.fileoutput import FileOutput
@@ -129,3 +130,11 @@ def test_a_file_of_another_kind_is_no_result_file(tmp_path: Path) -> None:
     with path.open("rb") as file, pytest.raises(BadResultFile) as caught:
         list(read_results(file, sink_of("csv")))
     assert not caught.value.torn
+
+
+def test_rows_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rowset, "MOST_CHUNKS", 3)
+    rows = _rows("jsonl", range(1, 10**6, 10**5))
+    with pytest.raises(ConfigError, match="line 4: row 300001: .* too far apart") as refused:
+        _kept(tmp_path, "jsonl", b"".join(rows))
+    assert refused.value.hint

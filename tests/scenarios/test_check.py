@@ -110,6 +110,64 @@ def test_the_file_for_failing_rows_is_never_replaced(batchkms: Program) -> None:
     assert path.read_text() == "mine"
 
 
+@pytest.mark.parametrize("flag", ["--overwrite", "--resume"])
+def test_a_repeated_check_replaces_its_file_as_a_whole(batchkms: Program, flag: str) -> None:
+    batchkms.write("in.jsonl", INVENTORY)
+    path = batchkms.write("bad.jsonl", "old\n" * 1_000)
+    before = _files(batchkms.folder)
+    for _ in range(2):
+        assert batchkms("check", "in.jsonl", "-o", "bad.jsonl", flag).code == 1
+        assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [3, 4, 5]
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert _files(batchkms.folder) == before
+    assert batchkms("check", "none.jsonl", "-o", "bad.jsonl", flag).code == 2
+    assert len(path.read_text().splitlines()) == 3
+    assert _files(batchkms.folder) == before
+
+
+@pytest.mark.parametrize("odd", ["a link", "a folder", "the input", "an output"])
+def test_what_a_check_does_not_replace(batchkms: Program, odd: str) -> None:
+    folder = batchkms.folder
+    mine = batchkms.write("in.jsonl", INVENTORY)
+    output = "in.jsonl" if odd == "the input" else "bad.jsonl"
+    if odd == "a link":
+        (folder / output).symlink_to(mine)
+    elif odd == "a folder":
+        (folder / output).mkdir()
+    elif odd == "an output":
+        batchkms.write(output, "results")
+        batchkms.write(f"{output}.run.json", "{}")
+    before = _files(folder)
+    ended = batchkms("check", "in.jsonl", "-o", output, "--overwrite")
+    assert ended.code == 2
+    assert output in ended.errors[0] and ended.hints
+    assert mine.read_text() == INVENTORY
+    assert _files(folder) == before
+
+
+def test_a_list_that_begins_with_a_check_can_be_resumed(batchkms: Program) -> None:
+    batchkms.write("in.jsonl", INVENTORY)
+    batchkms.write(
+        "job.toml",
+        """
+[[step]]
+command = "check"
+input = "in.jsonl"
+output = "bad.jsonl"
+allow-failures = true
+
+[[step]]
+command = "encrypt"
+input = "in.jsonl"
+output = "out.jsonl"
+allow-failures = true
+""",
+    )
+    for _ in range(2):
+        ended = batchkms("run", "job.toml", "--emulator", "--resume")
+        assert (ended.code, ended.errors) == (1, []), ended.stderr
+
+
 def _files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 

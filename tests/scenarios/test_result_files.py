@@ -70,3 +70,22 @@ async def test_one_damaged_row_of_a_complete_result_file_keeps_its_own_number(
     ]
     assert (failed["seq"], failed["id"]) == (lost, str(lost))
     assert failed["message"].startswith("line 701: ")
+
+
+def test_rows_that_lie_too_far_apart_are_told_by_every_command(batchkms: Program) -> None:
+    rows = (
+        f'{{"seq":{1 + n * 65_536},"id":"{n}","status":"ok","key_id":"k","ciphertext":"A",'
+        '"attempts":1}\n'
+        for n in range(16_400)
+    )
+    batchkms.write("far.jsonl", "".join(rows))
+    told = "row 1073741825: with it the numbers (seq) of the rows lie too far apart"
+    for arguments, code in (
+        (("check", "far.jsonl"), 2),
+        (("inspect", "far.jsonl"), 6),
+        (("decrypt", "far.jsonl", "--emulator", "--dry-run"), 2),
+    ):
+        ended = batchkms(*arguments)
+        assert ended.code == code, ended.stderr
+        assert told in ended.stderr
+        assert "internal error" not in ended.stderr

@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 import pytest
 
-from batchkms.emulator import Emulator
+from batchkms.emulator import Emulator, listener
 from tests.emulator.calling import Caller, Clock, b64, calling
 
 
@@ -87,15 +87,17 @@ async def test_how_much_arrives_and_how_it_ends(
 
 
 async def test_a_call_that_hangs_ends_with_the_emulator_and_does_not_hold_it_up(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # So long would the end wait for a call that is not let go, which no busy machine makes up for.
+    monkeypatch.setattr(listener, "_CLOSE_TIMEOUT_S", 40.0)
     async with faulty(tmp_path, {"effect": "hang"}) as caller:
         waiting = asyncio.create_task(exchange(caller))
         while not caller.emulator.faults.rules()[0]["hits"]:  # noqa: ASYNC110 - it tells no event
             await asyncio.sleep(0.01)
         began_s = time.monotonic()
+    assert time.monotonic() - began_s < 20
     assert await waiting == (b"", "reset")
-    assert time.monotonic() - began_s < 1.5
 
 
 async def test_nothing_listens_for_a_time_and_then_it_is_the_same_port(tmp_path: Path) -> None:
