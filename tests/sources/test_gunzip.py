@@ -128,7 +128,7 @@ async def test_the_line_of_the_break_is_the_one_its_row_began_on(tmp_path: Path)
         (b"trailing text", "followed by something that is none"),
         (b"\0\0more", "followed by something that is none"),
         (b"\x1f\x8b", "cut off"),
-        (gzip.compress(b"more")[:-5], "cut off"),
+        (gzip.compress(b"more", mtime=0)[:-5], "cut off"),
     ],
 )
 async def test_what_follows_must_be_gzip_too(tmp_path: Path, tail: bytes, reason: str) -> None:
