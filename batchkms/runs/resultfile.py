@@ -20,6 +20,10 @@ from batchkms.sinks.base import Sink
 LONGEST_RESULT_BYTES = 8 * 1024 * 1024
 """Over any row that is ever written: a decrypted MiB in which every byte is escaped."""
 
+# NOTE: https://docs.python.org/3/library/csv.html#csv.field_size_limit is one for the whole
+# process and 128 KiB at first, which a ciphertext of an envelope is over. It is never lowered.
+csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RESULT_BYTES))
+
 
 class ResultRow(NamedTuple):
     """One row: its bytes with the line end, the line that it begins on, and what it says."""
