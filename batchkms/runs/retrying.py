@@ -135,7 +135,7 @@ class Retrying:
         digest = hashlib.sha256(self._sink.header())
         try:
             with self._output.path.open("rb") as file:
-                for row in read_results(file, self._sink):
+                for row in read_results(file, self._sink, lax=False):
                     digest.update(row.raw)
                     if wanted is None or wanted(row):
                         yield row
