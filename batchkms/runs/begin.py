@@ -86,7 +86,11 @@ class Begun:
             self.retrying.copy_rows()
             return
         if self.resumed:
-            self.manifest.resume(kept_rows=len(self.done), settings=dict(identity.settings))
+            self.manifest.resume(
+                input=dict(identity.input),
+                kept_rows=len(self.done),
+                settings=dict(identity.settings),
+            )
             return
         if not self.opened:
             output.create()

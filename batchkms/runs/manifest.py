@@ -146,7 +146,9 @@ class Manifest:
     def read(self) -> Prefix | None:
         """The rows that its run is known to have read."""
         read = self.content["input"].get("read")
-        return Prefix(read["rows"], read["sha256"]) if read and read["rows"] else None
+        if not read or not read["rows"]:
+            return None
+        return Prefix(read["rows"], read["sha256"], read.get("broken", False))
 
     def begin(
         self,
@@ -169,8 +171,12 @@ class Manifest:
         }
         self._save_first()
 
-    def resume(self, *, kept_rows: int, settings: dict[str, Any]) -> None:
-        """Notes that the run goes on. Raises ConfigError."""
+    def resume(self, *, input: dict[str, Any], kept_rows: int, settings: dict[str, Any]) -> None:
+        """Notes that the run goes on, with an input that may have been mended.
+
+        Raises ConfigError.
+        """
+        self.content["input"] |= input
         for name in ("ended_at", "exit_code", "reason", "counts"):
             self.content.pop(name, None)
         noted = {"at": _now(), "kept_rows": kept_rows, "batchkms": __version__}
@@ -191,7 +197,8 @@ class Manifest:
 
     def progress(self, prefix: Prefix) -> None:
         """Notes how far the input was read. Raises OSError, and the last version stays."""
-        self.content["input"]["read"] = {"rows": prefix.rows, "sha256": prefix.sha256}
+        broken = {"broken": True} if prefix.broken else {}
+        self.content["input"]["read"] = {"rows": prefix.rows, "sha256": prefix.sha256, **broken}
         self._save()
 
     def change(self, settings: dict[str, Any], *, calls_per_second: int | None) -> None:
