@@ -36,6 +36,7 @@ class AlreadyFinished(Exception):
         self.output = output
         self.ended_at = str(content.get("ended_at", "an unknown time"))
         self.exit_code = int(content.get("exit_code", 0))
+        self.failed = 0 if content.get("counts") is None else int(content["counts"]["failed"])
         self._content = content
 
     def as_json(self) -> dict[str, Any]:
