@@ -282,7 +282,14 @@ class RunStopped(BatchKmsError):
 
 
 class InputBroken(RunStopped):
-    """The input breaks off, or from here on no row of it can be trusted."""
+    """The input breaks off, or from here on no row of it can be trusted.
+
+    `changing` says that it could not be read as it is stored, so that it need not be mended.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, changing: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.changing = changing
 
 
 class OutputError(RunStopped):

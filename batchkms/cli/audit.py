@@ -55,9 +55,12 @@ def run_audit(spec: JobSpec) -> int:
     try:
         outcome.run()
     except OSError as error:
-        raise ConfigError(f"{output} cannot be read: {error.strerror}", hint="check OUT") from None
+        raise ConfigError(
+            f"{output} cannot be read: {error.strerror}",
+            hint="name the output of a run, a file that can be read",
+        ) from None
     path = None if spec.no_input else spec.input or manifest.content["input"]["path"]
-    looked = path is not None and path != "-"
+    looked = path is not None and path != "-" and outcome.compared
     if path is not None and looked:
         job = job_of(manifest, output=output, input_path=path, environ={})
         noted = manifest.content["input"].get("sha256")

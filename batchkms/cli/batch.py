@@ -104,7 +104,7 @@ async def _run(
         try:
             begun = _begun(output, identity, spec.resume, retry, tally)
         except AlreadyFinished as finished:
-            return _told_finished(finished, spec, await then() if then else None)
+            return told_finished(finished, spec, await then() if then else None)
         rows = begun.input_rows()
         unseen = set(spec.keep or ())
         taken = _looked_for(_limited(source.batches(), spec.limit), unseen)
@@ -246,13 +246,17 @@ async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIte
         left = None if left is None else left - len(batch)
 
 
-def _told_finished(finished: AlreadyFinished, spec: JobSpec, in_place: InPlaceColumn | None) -> int:
+def told_finished(
+    finished: AlreadyFinished, spec: JobSpec, in_place: InPlaceColumn | None = None
+) -> int:
     """Says what an earlier run has done, and exits as it did."""
     if spec.summary == "json":
         more = {"in_place": in_place.as_json()} if in_place else {}
         put(ascii_json({**finished.as_json(), **more}))
     else:
         line = f"nothing to do: {finished.output} was finished at {finished.ended_at}"
+        if finished.failed:
+            line += f", and {finished.failed:,} of its rows failed"
         say(f"batchkms: {printable(line)}")
         if in_place is not None:
             say(f"batchkms: {printable(in_place.as_text())}")

@@ -10,14 +10,15 @@ from typing import Any
 
 import click
 
-from batchkms.cli.batch import run_job
+from batchkms.cli.batch import run_job, told_finished
 from batchkms.cli.inputs import job_of
 from batchkms.cli.main import command_options
 from batchkms.cli.reload import JobReader
 from batchkms.job import JobSpec, job_from
 from batchkms.options import OF_COMMAND
+from batchkms.runs.begin import AlreadyFinished
 from batchkms.runs.manifest import Manifest
-from batchkms.runs.retrying import Selection, manifest_to_retry
+from batchkms.runs.retrying import Selection, any_selected, manifest_to_retry
 
 
 @click.command(short_help="Do the failed rows of an output again.")
@@ -50,6 +51,13 @@ def run_retry(order: JobSpec, *, again: JobReader | None = None) -> int:
     """
     manifest = manifest_to_retry(Path(order.output))
     classes = None if order.classes is None else frozenset(order.classes)
+    if (
+        manifest.content["input"]["path"] == "-"
+        and not order.input
+        and manifest.finished
+        and not any_selected(Path(order.output), manifest, Selection(classes))
+    ):
+        return told_finished(AlreadyFinished(order.output, manifest.content), order)
     return run_job(
         _job(order, manifest),
         again=None if again is None else lambda: _job(again(), manifest),

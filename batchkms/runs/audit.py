@@ -15,7 +15,13 @@ from typing import Any
 
 from batchkms.rowset import RowSet, TooFarApart
 from batchkms.runs.fileoutput import sums_path
-from batchkms.runs.resultfile import BadResultFile, ResultRow, read_results, sink_of_output
+from batchkms.runs.resultfile import (
+    BadResultFile,
+    ResultRow,
+    read_results,
+    resaved,
+    sink_of_output,
+)
 from batchkms.runs.rowsums import RowSum, packed, read_sums
 
 NAMED = 100
@@ -42,11 +48,15 @@ class Findings:
 
 
 class OutputAudit:
-    """Reads an output once and compares it with its manifest and its rows' checksums."""
+    """Reads an output once and compares it with its manifest and its rows' checksums.
+
+    `compared` says that its rows were, which those of a file that was saved again are not.
+    """
 
     def __init__(self, output: Path, manifest: dict[str, Any]) -> None:
         self.findings = Findings()
         self.rows = RowSet()
+        self.compared = True
         self._path = output
         self._manifest = manifest
         self._counts: Counter[str] = Counter()
@@ -55,7 +65,18 @@ class OutputAudit:
         self._digest = hashlib.sha256()
 
     def run(self) -> None:
-        """Reads it all. Raises OSError."""
+        """Reads it all. Raises OSError.
+
+        A file that another program has saved again is told as such: each of its rows would differ.
+        """
+        if how := self._resaved():
+            self.findings.add(
+                "edited",
+                f"the file was saved again by another program: {how}, and its rows were not "
+                "compared; restore it to have them audited",
+            )
+            self.compared = False
+            return
         order = _Order(self._expected(), self.findings, self._written())
         try:
             for row in self._result_rows():
@@ -75,11 +96,15 @@ class OutputAudit:
             self.findings.named = []
             self.findings.add("sums", f"{sums_path(self._path)} is damaged; the output is not")
 
+    def _resaved(self) -> str | None:
+        with self._path.open("rb") as file:
+            return resaved(file, sink_of_output(self._manifest["output"]))
+
     def _result_rows(self) -> Iterator[ResultRow]:
         sink = sink_of_output(self._manifest["output"])
         self._digest.update(sink.header())
         with self._path.open("rb") as file:
-            for row in read_results(file, sink):
+            for row in read_results(file, sink, lax=False):
                 self._digest.update(row.raw)
                 yield row
 

@@ -36,6 +36,7 @@ class AlreadyFinished(Exception):
         self.output = output
         self.ended_at = str(content.get("ended_at", "an unknown time"))
         self.exit_code = int(content.get("exit_code", 0))
+        self.failed = 0 if content.get("counts") is None else int(content["counts"]["failed"])
         self._content = content
 
     def as_json(self) -> dict[str, Any]:
@@ -86,7 +87,11 @@ class Begun:
             self.retrying.copy_rows()
             return
         if self.resumed:
-            self.manifest.resume(kept_rows=len(self.done), settings=dict(identity.settings))
+            self.manifest.resume(
+                input=dict(identity.input),
+                kept_rows=len(self.done),
+                settings=dict(identity.settings),
+            )
             return
         if not self.opened:
             output.create()

@@ -93,6 +93,8 @@ def _is_claim(output: FileOutput, manifest: Manifest | None) -> bool:
 def refuse_other(manifest: Manifest, identity: Identity) -> None:
     """Raises ConfigError, which names every difference, unless the run is the same one."""
     content = manifest.content
+    # An input that was damaged has to become another file; the rows that were read must do.
+    mended = manifest.read is not None and manifest.read.broken
     differences = [
         _difference("command", content["command"], identity.command),
         _difference("output format", content["output"].get("format"), identity.output["format"]),
@@ -105,7 +107,7 @@ def refuse_other(manifest: Manifest, identity: Identity) -> None:
             _difference(f"input's {name.replace('_', ' ')}", content["input"].get(name), value)
             for name, value in identity.input.items()
             # Where one of the two came through a pipe, the rows that were read must do.
-            if name == "format" or (name != "path" and name in content["input"])
+            if name == "format" or (name != "path" and not mended and name in content["input"])
         ),
     ]
     told = [difference for difference in differences if difference]

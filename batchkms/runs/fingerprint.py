@@ -11,13 +11,13 @@ import os
 import stat
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from batchkms.errors import InputError, RunStopped
+from batchkms.errors import InputBroken, InputError, RunStopped
 from batchkms.records import Record, Result
 from batchkms.rowset import RowSet
 
@@ -35,10 +35,14 @@ Batch = list[Record | Result]
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The first rows of an input: how many, and their SHA-256."""
+    """The first rows of an input: how many, and their SHA-256.
+
+    `broken` says that behind them the input was damaged, and must be mended to go on.
+    """
 
     rows: int
     sha256: str
+    broken: bool = False
 
 
 class InputRows:
@@ -58,6 +62,7 @@ class InputRows:
     ) -> None:
         self.read = 0
         self.skipped = 0
+        self._broken = False
         self._done = done if done is not None else RowSet()
         self._expected = expected
         self._most_held_bytes = most_held_bytes
@@ -66,8 +71,10 @@ class InputRows:
         self._digest = hashlib.sha256()
 
     def prefix(self) -> Prefix:
-        """The rows that were read so far."""
-        return Prefix(self.read, self._digest.hexdigest())
+        """The rows that were read so far; those of the earlier run until they were found."""
+        if self._expected is not None:
+            return replace(self._expected, broken=self._expected.broken or self._broken)
+        return Prefix(self.read, self._digest.hexdigest(), self._broken)
 
     async def remaining(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch, None]:
         """Yields the rows that are not done.
@@ -77,7 +84,7 @@ class InputRows:
         `seq` comes for the second time.
         """
         held: Batch = []
-        async for batch in batches:
+        async for batch in self._noting_breaks(batches):
             left = self._not_done(batch)
             held += left
             if self._expected is None:
@@ -89,6 +96,14 @@ class InputRows:
                     raise _too_much(self._most_held_bytes)
         if self._expected is not None:
             raise _other_input(self._expected.rows, self.read)
+
+    async def _noting_breaks(self, batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+        try:
+            async for batch in batches:
+                yield batch
+        except InputBroken as error:
+            self._broken = not error.changing
+            raise
 
     def _not_done(self, batch: Batch) -> Batch:
         seqs = [item.seq for item in batch]

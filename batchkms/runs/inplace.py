@@ -30,7 +30,13 @@ from batchkms.runs.files import (
 from batchkms.runs.inplacerows import CsvRewriter, JsonlRewriter, Rewriter
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.output import refuse_input, refuse_odd_file
-from batchkms.runs.resultfile import BadResultFile, read_good_rows, read_row, sink_of_output
+from batchkms.runs.resultfile import (
+    BadResultFile,
+    read_good_rows,
+    read_row,
+    resaved,
+    sink_of_output,
+)
 from batchkms.runs.rowindex import OK, RowIndex, TooFarApart
 from batchkms.sinks.base import Sink
 from batchkms.sources import LONGEST_ROW_BYTES, input_format
@@ -266,6 +272,8 @@ def _opened(path: str) -> BinaryIO:
 async def _index(file: BinaryIO, sink: Sink, index: RowIndex) -> int:
     """Takes every result into the index and returns how many have a ciphertext."""
     ok_rows = 0
+    if how := resaved(file, sink):
+        raise OutputError(f"{file.name} was saved by another program: {how}", hint="restore it")
     for number, (offset, row) in enumerate(read_good_rows(file, sink)):
         if isinstance(row, BadResultFile):
             raise OutputError(f"{file.name}, line {row.line}: {row.reason}", hint="restore it")

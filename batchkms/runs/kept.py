@@ -43,7 +43,7 @@ def keep_partial(output: FileOutput, sink: Sink, tally: Tally) -> Kept:
         rows: list[bytes] = []
         seqs: list[int] = []
         try:
-            for row in read_results(file, sink):
+            for row in read_results(file, sink, lax=False):
                 try:
                     new = kept.rows.add(row.result.seq)
                 except TooFarApart as error:

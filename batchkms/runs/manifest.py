@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import msgspec
 import orjson
 
 from batchkms._version import __version__
@@ -20,6 +21,73 @@ from batchkms.runs.fingerprint import Prefix
 from batchkms.tally import Tally
 
 FORMAT_VERSION = 1
+
+
+class _Read(msgspec.Struct):
+    rows: int
+    sha256: str
+    broken: bool = False
+
+
+class _Input(msgspec.Struct):
+    path: str
+    format: str
+    size_bytes: int | None = None
+    head_sha256: str | None = None
+    sha256: str | None = None
+    read: _Read | None = None
+
+
+class _Output(msgspec.Struct):
+    path: str
+    format: Literal["jsonl", "csv"]
+    columns: list[str] = []
+    overwrite: bool = False
+    sha256: str | None = None
+    size_bytes: int | None = None
+    rows: int | None = None
+
+
+class _Counts(msgspec.Struct):
+    rows: int
+    ok: int
+    failed: int
+    by_class: dict[str, int]
+    by_key: dict[str, int]
+
+
+class _Retrying(msgspec.Struct):
+    sha256: str | None
+
+
+class _Retried(msgspec.Struct):
+    classes: list[str] | None = None
+
+
+class _InPlace(msgspec.Struct):
+    rows: int
+    empty: int
+    unread: int
+    sha256: str | None = None
+    results_sha256: str | None = None
+
+
+class _Content(msgspec.Struct):
+    """What is read of a manifest, with its types; there may be more in it."""
+
+    command: str
+    state: str
+    input: _Input
+    output: _Output
+    settings: dict[str, str | int | float | bool | list[str] | None]
+    ended_at: str | None = None
+    exit_code: int = 0
+    counts: _Counts | None = None
+    retrying: _Retrying | None = None
+    retried: list[_Retried] = []
+    resumed: list[Any] = []
+    changed: list[Any] = []
+    in_place: _InPlace | None = None
 
 
 def manifest_path(output: Path) -> Path:
@@ -45,17 +113,14 @@ class Manifest:
                     f"{FORMAT_VERSION}",
                     hint="use the batchkms that wrote it",
                 )
-            for name, kind in {"input": dict, "output": dict, "settings": dict}.items():
-                if not isinstance(content[name], kind):
-                    raise TypeError(name)
-            str(content["command"] + content["state"])
+            _check(content)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be read: {error.strerror}", hint="check its permissions"
             ) from None
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+        except (orjson.JSONDecodeError, msgspec.ValidationError, KeyError, TypeError):
             raise ConfigError(
                 f"{path} is no manifest", hint="restore it, or begin anew with --overwrite"
             ) from None
@@ -81,7 +146,9 @@ class Manifest:
     def read(self) -> Prefix | None:
         """The rows that its run is known to have read."""
         read = self.content["input"].get("read")
-        return Prefix(read["rows"], read["sha256"]) if read and read["rows"] else None
+        if not read or not read["rows"]:
+            return None
+        return Prefix(read["rows"], read["sha256"], read.get("broken", False))
 
     def begin(
         self,
@@ -104,8 +171,12 @@ class Manifest:
         }
         self._save_first()
 
-    def resume(self, *, kept_rows: int, settings: dict[str, Any]) -> None:
-        """Notes that the run goes on. Raises ConfigError."""
+    def resume(self, *, input: dict[str, Any], kept_rows: int, settings: dict[str, Any]) -> None:
+        """Notes that the run goes on, with an input that may have been mended.
+
+        Raises ConfigError.
+        """
+        self.content["input"] |= input
         for name in ("ended_at", "exit_code", "reason", "counts"):
             self.content.pop(name, None)
         noted = {"at": _now(), "kept_rows": kept_rows, "batchkms": __version__}
@@ -126,7 +197,8 @@ class Manifest:
 
     def progress(self, prefix: Prefix) -> None:
         """Notes how far the input was read. Raises OSError, and the last version stays."""
-        self.content["input"]["read"] = {"rows": prefix.rows, "sha256": prefix.sha256}
+        broken = {"broken": True} if prefix.broken else {}
+        self.content["input"]["read"] = {"rows": prefix.rows, "sha256": prefix.sha256, **broken}
         self._save()
 
     def change(self, settings: dict[str, Any], *, calls_per_second: int | None) -> None:
@@ -215,6 +287,19 @@ class Manifest:
 
     def _save(self) -> None:
         replace_file(self.path, orjson.dumps(self.content, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _check(content: object) -> None:
+    """Raises ValidationError unless all that is read of a manifest is there with its type."""
+    known = msgspec.convert(content, _Content)
+    limit = known.settings.get("limit")
+    if isinstance(limit, bool) or not isinstance(limit, int | None):
+        raise msgspec.ValidationError("limit")
+    if known.command not in _COMMANDS or (known.state == "finished" and known.counts is None):
+        raise msgspec.ValidationError("command or counts")
+
+
+_COMMANDS = ("encrypt", "decrypt", "reencrypt")
 
 
 def counts(tally: Tally) -> dict[str, Any]:

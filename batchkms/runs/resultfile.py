@@ -1,12 +1,14 @@
 """Reads a result file as it was written: each row as its bytes and as a Result.
 
 A file may end in the middle of a row: a run that was killed, a disk that was full. Where the
-last whole row ends is known to the byte.
+last whole row ends is known to the byte. Unless it must be as it was written, it is read (`lax`)
+also as another program has saved it: with LF at the ends of its lines, or with a UTF-8 BOM.
 """
 
 from __future__ import annotations
 
 import csv
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
@@ -19,6 +21,10 @@ from batchkms.sinks.base import Sink
 
 LONGEST_RESULT_BYTES = 8 * 1024 * 1024
 """Over any row that is ever written: a decrypted MiB in which every byte is escaped."""
+
+# NOTE: https://docs.python.org/3/library/csv.html#csv.field_size_limit is one for the whole
+# process and 128 KiB at first, which a ciphertext of an envelope is over. It is never lowered.
+csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RESULT_BYTES))
 
 
 class ResultRow(NamedTuple):
@@ -48,28 +54,27 @@ def sink_of_output(output: Mapping[str, Any]) -> Sink:
     return sink_of(output["format"], output.get("columns", ()))
 
 
-def read_results(file: BinaryIO, sink: Sink) -> Iterator[ResultRow]:
+def read_results(file: BinaryIO, sink: Sink, *, lax: bool = True) -> Iterator[ResultRow]:
     """Yields the rows of a result file in this format from its beginning.
 
     Raises BadResultFile at the first row that is not whole or that no run has written.
     """
-    begin = _after_header(file, sink)
-    return _rows(file, sink, begin, line=2 if begin else 1)
+    begin, line = _after_header(file, sink, lax=lax)
+    return _rows(file, sink, begin, line=line, lax=lax)
 
 
 def read_good_rows(
-    file: BinaryIO, sink: Sink
+    file: BinaryIO, sink: Sink, *, lax: bool = True
 ) -> Iterator[tuple[int, ResultRow] | tuple[int, BadResultFile]]:
     """Yields every row of a result file, also those behind a damaged one, and where each begins.
 
     What cannot be read is yielded as the BadResultFile that it would be; reading goes on in the
     next line. Raises BadResultFile where the header is none of a result file.
     """
-    offset = _after_header(file, sink)
-    line = 2 if offset else 1
+    offset, line = _after_header(file, sink, lax=lax)
     while True:
         try:
-            for row in _rows(file, sink, offset, line=line):
+            for row in _rows(file, sink, offset, line=line, lax=lax):
                 yield offset, row
                 offset += len(row.raw)
             return
@@ -82,19 +87,19 @@ def read_good_rows(
             file.seek(offset)
 
 
-def read_row(file: BinaryIO, sink: Sink, offset: int) -> Result:
+def read_row(file: BinaryIO, sink: Sink, offset: int, *, lax: bool = True) -> Result:
     """The row that begins there. Raises BadResultFile if there is none."""
     file.seek(offset)
-    row = next(_rows(file, sink, offset, line=0), None)
+    row = next(_rows(file, sink, offset, line=0, lax=lax), None)
     if row is None:
         raise _damaged(offset, 0)
     return row.result
 
 
-def _rows(file: BinaryIO, sink: Sink, offset: int, *, line: int) -> Iterator[ResultRow]:
+def _rows(file: BinaryIO, sink: Sink, offset: int, *, line: int, lax: bool) -> Iterator[ResultRow]:
     """The rows from here on; `offset` and `line` say where the file stands."""
     if sink.format == "csv":
-        return _csv_rows(file, (*BASE_COLUMNS, *sink.columns), offset, line)
+        return _csv_rows(file, (*BASE_COLUMNS, *sink.columns), offset, line, lax=lax)
     return _jsonl_rows(file, offset, line)
 
 
@@ -111,33 +116,78 @@ def _line_bytes(file: BinaryIO) -> int:
 def sink_of_file(file: BinaryIO, format: str) -> Sink:
     """The format of a result file with the columns that it has; the file is read from its start.
 
-    Raises BadResultFile where the columns are none of a result file.
+    It may have been saved again (`lax`). Raises BadResultFile where the columns are other ones.
     """
     if format != "csv":
         return sink_of(format)
-    line = file.readline(LONGEST_RESULT_BYTES)
+    names, _ = _names(file)
     file.seek(0)
-    try:
-        (names,) = csv.reader([line.decode().removesuffix("\r\n")], strict=True)
-    except (csv.Error, UnicodeDecodeError, ValueError):
-        names = []
-    if tuple(names[: len(BASE_COLUMNS)]) != BASE_COLUMNS:
-        raise BadResultFile(_OTHER_COLUMNS, offset=0, line=1, torn=not line.endswith(b"\n"))
     return sink_of(format, names[len(BASE_COLUMNS) :])
+
+
+def resaved(file: BinaryIO, sink: Sink) -> str | None:
+    """How another program has saved a result file again, None if none has as far as is seen.
+
+    Only the beginning of the file is looked at; it is read from its start then.
+    """
+    first = file.readline(LONGEST_RESULT_BYTES)
+    file.seek(0)
+    if first.startswith(BOM_UTF8):
+        return "it begins with a byte order mark"
+    if sink.format != "csv":
+        return "its lines end in CR LF" if first.endswith(b"\r\n") else None
+    if sink.header().startswith(first) or not first.endswith(b"\n") or first.endswith(b"\r\n"):
+        return None
+    return "its lines end in LF alone"
 
 
 _OTHER_COLUMNS = "it does not begin with the columns of results"
 
 
-def _after_header(file: BinaryIO, sink: Sink) -> int:
-    """How long the header is, which is passed. Raises BadResultFile if it is another one."""
+def _after_header(file: BinaryIO, sink: Sink, *, lax: bool) -> tuple[int, int]:
+    """How long the header is, which is passed, and the line behind it.
+
+    Raises BadResultFile if it is another one.
+    """
+    if lax and sink.format != "csv":
+        return _after_bom(file), 1
+    if lax:
+        names, begin = _names(file)
+        if tuple(names) != (*BASE_COLUMNS, *sink.columns):
+            raise BadResultFile(_OTHER_COLUMNS, offset=0, line=1, torn=False)
+        return begin
     header = sink.header()
     found = file.read(len(header))
     if found != header:
         torn = header.startswith(found)
         reason = "the header is torn" if torn else _OTHER_COLUMNS
         raise BadResultFile(reason, offset=0, line=1, torn=torn)
-    return len(header)
+    return len(header), 2 if header else 1
+
+
+def _names(file: BinaryIO) -> tuple[list[str], tuple[int, int]]:
+    """The names of the columns, and where the first row begins: its byte and its line.
+
+    The file stands there then. Raises BadResultFile where the columns are none of a result file.
+    """
+    begin = _after_bom(file)
+    try:
+        header, lines = next(_csv_texts(file, begin, 1, lax=True), (b"", 0))
+        names = _cells(header, lax=True)
+    except BadResultFile as bad:
+        raise BadResultFile(_OTHER_COLUMNS, offset=0, line=1, torn=bad.torn) from None
+    except (csv.Error, UnicodeDecodeError, ValueError):
+        header, names, lines = b"\n", [], 1
+    if tuple(names[: len(BASE_COLUMNS)]) != BASE_COLUMNS:
+        raise BadResultFile(_OTHER_COLUMNS, offset=0, line=1, torn=not header.endswith(b"\n"))
+    return names, (begin + len(header), lines + 1)
+
+
+def _after_bom(file: BinaryIO) -> int:
+    """How long the BOM is, which is passed; 0 if there is none."""
+    begin = len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+    file.seek(begin)
+    return begin
 
 
 _decode = msgspec.json.Decoder(Result).decode
@@ -157,8 +207,19 @@ def _jsonl_rows(file: BinaryIO, offset: int, line: int) -> Iterator[ResultRow]:
 
 
 def _csv_rows(
-    file: BinaryIO, columns: tuple[str, ...], offset: int, row_line: int
+    file: BinaryIO, columns: tuple[str, ...], offset: int, row_line: int, *, lax: bool
 ) -> Iterator[ResultRow]:
+    for row, last_line in _csv_texts(file, offset, row_line, lax=lax):
+        yield ResultRow(row, row_line, _csv_result(row, columns, offset, row_line, lax=lax))
+        offset += len(row)
+        row_line = last_line + 1
+
+
+def _csv_texts(
+    file: BinaryIO, offset: int, row_line: int, *, lax: bool
+) -> Iterator[tuple[bytes, int]]:
+    """Each row or header, as its bytes with the line end, and the line that it ends on."""
+    line_end = b"\n" if lax else b"\r\n"
     lines = row_line - 1
     quotes = 0
     held = bytearray()
@@ -168,20 +229,27 @@ def _csv_rows(
         quotes += raw.count(b'"')
         if len(held) >= LONGEST_RESULT_BYTES:
             raise _damaged(offset, row_line)
-        if quotes % 2 or not held.endswith(b"\r\n"):
+        if quotes % 2 or not held.endswith(line_end):
             continue  # a line end inside a quoted cell
-        row = bytes(held)
-        yield ResultRow(row, row_line, _csv_result(row, columns, offset, row_line))
-        offset += len(row)
+        yield bytes(held), lines
+        offset += len(held)
         row_line = lines + 1
         held.clear()
     if held:
         raise _torn_or_long(bytes(held), offset, row_line)
 
 
-def _csv_result(row: bytes, columns: tuple[str, ...], offset: int, line: int) -> Result:
+def _cells(row: bytes, *, lax: bool) -> list[str]:
+    text = row.decode()
+    (cells,) = csv.reader([text.rstrip("\r\n") if lax else text.removesuffix("\r\n")], strict=True)
+    return cells
+
+
+def _csv_result(
+    row: bytes, columns: tuple[str, ...], offset: int, line: int, *, lax: bool
+) -> Result:
     try:
-        (cells,) = csv.reader([row.decode().removesuffix("\r\n")], strict=True)
+        cells = _cells(row, lax=lax)
         if len(cells) != len(columns):
             raise _damaged(offset, line)
         values = {

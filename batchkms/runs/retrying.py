@@ -61,6 +61,21 @@ def manifest_to_retry(output: Path) -> Manifest:
     return manifest
 
 
+def any_selected(output: Path, manifest: Manifest, selection: Selection) -> bool:
+    """Whether a row of an output is to be done again, or the output is to be refused."""
+    sink = sink_of_output(manifest.content["output"])
+    digest = hashlib.sha256(sink.header())
+    try:
+        with output.open("rb") as file:
+            for row in read_results(file, sink, lax=False):
+                if selection.takes(row.result):
+                    return True
+                digest.update(row.raw)
+    except (BadResultFile, OSError):
+        return True
+    return digest.hexdigest() != manifest.sha256_to_retry
+
+
 class Retrying:
     """One retry of an output whose partial file is locked.
 
@@ -138,7 +153,7 @@ class Retrying:
         digest = hashlib.sha256(self._sink.header())
         try:
             with self._output.path.open("rb") as file:
-                for row in read_results(file, self._sink):
+                for row in read_results(file, self._sink, lax=False):
                     digest.update(row.raw)
                     if wanted is None or wanted(row):
                         yield row

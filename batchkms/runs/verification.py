@@ -116,7 +116,8 @@ class Verification:
             self._file = output.open("rb")
         except OSError as error:
             raise ConfigError(
-                f"{output} cannot be read: {error.strerror}", hint="check OUT"
+                f"{output} cannot be read: {error.strerror}",
+                hint="name the output of encrypt or reencrypt; --against names the inventory",
             ) from None
         try:
             self._sink = sink_of_file(self._file, format)

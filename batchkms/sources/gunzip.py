@@ -13,7 +13,14 @@ _PIECE_BYTES = 64 * 1024
 
 
 class StreamBroken(Exception):
-    """The bytes of an input end before they should. The text says how, not where."""
+    """The bytes of an input end before they should. The text says how, not where.
+
+    `changing` says that what is stored is whole, as far as is known, and could not be read.
+    """
+
+    def __init__(self, how: str, *, changing: bool = False) -> None:
+        super().__init__(how)
+        self.changing = changing
 
 
 def gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -84,6 +84,7 @@ class StreamSource:
             raise InputBroken(
                 f"{self.name}, line {self._reader.line}: the input breaks off: {broken}",
                 hint="rows before that line were read; get a complete copy of the input",
+                changing=broken.changing,
             ) from None
         for rows in self._reader.end():
             yield rows

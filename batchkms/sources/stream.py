@@ -120,11 +120,11 @@ class InputStream:
                 self._stored_bytes += len(chunk)
                 yield chunk
             if self.size_bytes is not None and self._stored_bytes < self.size_bytes:
-                raise StreamBroken("the file has become shorter while it was read")
+                raise StreamBroken("the file has become shorter while it was read", changing=True)
         except OSError as error:
             if not self._stored_bytes:
                 raise _unreadable(self.name, error) from None
-            raise StreamBroken(f"reading failed: {error.strerror}") from None
+            raise StreamBroken(f"reading failed: {error.strerror}", changing=True) from None
 
     def _close(self) -> None:
         if self._fd not in (None, _STDIN_FD):

@@ -107,3 +107,50 @@ def test_a_pipe_has_no_head(tmp_path: Path) -> None:
     for path in ("-", str(fifo)):
         described = input_description(path, format="csv", size_bytes=None)
         assert described == {"path": path, "format": "csv"}
+
+
+def _whole(folder: Path) -> dict[str, Any]:
+    """The content of a manifest with all that is read of one."""
+    manifest = Manifest(manifest_path(folder / "out.jsonl"))
+    manifest.begin(
+        command="encrypt",
+        input={"path": "in.jsonl", "format": "jsonl", "size_bytes": 9},
+        output={"path": "out.jsonl", "format": "jsonl", "columns": ["note"]},
+        settings={"rate": 300, "limit": 5, "keep": ["note"]},
+    )
+    _end(manifest, Tally())
+    manifest.retry(sha256="b" * 64, classes=["network"], kept_rows=1)
+    return _read(manifest)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        *(("output.columns", value) for value in (5, [1, None], "note", {"note": 1})),
+        *(("output.format", value) for value in (None, "xml", 5, ["csv"])),
+        *(("input", []), ("input.path", 7), ("input.read", [1]), ("input.read.rows", "2")),
+        *(("input.format", None), ("input.size_bytes", "9"), ("input.sha256", 1)),
+        *(("settings", []), ("settings.limit", "5"), ("settings.limit", True)),
+        *(("settings.keep", [1]), ("settings.rate", {"a": 1})),
+        *(("command", 5), ("command", "shred"), ("state", None), ("exit_code", "1")),
+        *(("counts", 1), ("counts.rows", "1"), ("counts.by_key", []), ("ended_at", 5)),
+        *(("retrying", 5), ("retrying", {}), ("retried", 5), ("retried", [{"classes": 5}])),
+        *(("resumed", 5), ("changed", "a"), ("in_place", 5), ("in_place", {"rows": "1"})),
+    ],
+    ids=str,
+)
+def test_one_that_was_changed_by_hand_is_told_as_none(
+    tmp_path: Path, where: str, value: object
+) -> None:
+    content = _whole(tmp_path)
+    path = manifest_path(tmp_path / "out.jsonl")
+    assert Manifest.load(path) is not None
+    *parents, name = where.split(".")
+    inner = content
+    for parent in parents:
+        inner = inner[parent]
+    inner[name] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="is no manifest") as told:
+        Manifest.load(path)
+    assert "--overwrite" in str(told.value.hint)

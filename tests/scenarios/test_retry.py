@@ -198,3 +198,17 @@ async def test_a_retry_of_a_class_goes_on_with_that_class(batchkms: Program, fla
     assert json.loads(path.read_bytes()) == finished | {"retried": [noted]}
     ended = await batchkms.beside("retry", "out.jsonl", environ=credentials(flaky.kms))
     await _assert_done(batchkms, flaky, ended)
+
+
+async def test_a_run_from_stdin_with_nothing_to_retry_needs_no_input(
+    batchkms: Program, flaky: Flaky
+) -> None:
+    flaky.failing = False
+    content = inventory("jsonl", rows=3) + b'{"id":"empty","plaintext":""}\n'
+    command = ["encrypt", "-", "--format", "jsonl", "-o", "out.jsonl", *target(flaky.kms)]
+    ended = await batchkms.beside(*command, stdin=content, environ=credentials(flaky.kms))
+    assert ended.code == 1, ended.stderr
+    ended = await batchkms.beside("retry", "out.jsonl", environ=credentials(flaky.kms))
+    assert (ended.code, ended.errors) == (1, []), ended.stderr
+    assert "nothing to do: out.jsonl was finished at" in ended.stderr
+    assert "1 of its rows failed" in ended.stderr
