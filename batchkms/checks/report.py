@@ -12,6 +12,7 @@ from batchkms.checks.idindex import DuplicateId
 from batchkms.checks.inventory import Inventory
 from batchkms.errors import verdict_for
 from batchkms.reporting.summary import Exit, span_text
+from batchkms.sources.base import unseen_texts
 
 SHOWN = 20
 """So many rows, duplicates and keys are named in the text; there are more in the JSON."""
@@ -55,6 +56,7 @@ class CheckReport:
             advice[text] = advice.get(text, 0) + rows
         for text, rows in advice.items():
             yield f"{_rows(rows)} would fail: {text}"
+        yield from unseen_texts(inventory.unseen)
         if inventory.repeated_seqs:
             yield (
                 f"a run would stop at {_rows(inventory.repeated_seqs)} whose seq an earlier row "

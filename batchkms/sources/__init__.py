@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Set
 from pathlib import PurePath
 
 from batchkms.errors import ConfigError
@@ -69,13 +70,25 @@ def open_source(
         mapper = RowMapper(fields, needs_key=needs_key, max_plaintext_bytes=max_plaintext_bytes)
     stream = InputStream(path)
     numbered: ResultReader
+    # A header is refused that lacks one of them.
+    unseen: Set[str] = frozenset()
     if name == "csv":
         numbered = CsvReader(mapper, fields, name=stream.name, longest_row_bytes=longest_row_bytes)
     else:
-        numbered = JsonlReader(
-            mapper, name=stream.name, longest_row_bytes=longest_row_bytes, keep=fields.keep
+        numbered = jsonl = JsonlReader(
+            mapper,
+            name=stream.name,
+            longest_row_bytes=longest_row_bytes,
+            keep=fields.keep,
+            looked_for=fields.required,
         )
-    return StreamSource(stream, NumberedRows(numbered, name=stream.name))
+        unseen = jsonl.unseen
+    return StreamSource(
+        stream,
+        NumberedRows(numbered, name=stream.name),
+        options=fields.options(),
+        unseen=unseen,
+    )
 
 
 def input_format(path: str, format: str | None) -> str:
