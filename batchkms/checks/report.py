@@ -32,6 +32,8 @@ class CheckReport:
     account: Account | None
     estimate: Estimate
     content: str = "plaintext"
+    without_key: int = 0
+    """Rows that could be sent, if there were a CMK to encrypt them under."""
 
     @property
     def exit_code(self) -> Exit:
@@ -66,6 +68,8 @@ class CheckReport:
     def _account_defects(self) -> Iterator[str]:
         if self.account is None:
             return
+        if self.without_key:
+            yield self._without_key()
         if (error := self.account.stopped_by) is not None:
             yield _with_hint(
                 f"the service could not be asked: {error}", error.hint or error.verdict.advice
@@ -79,6 +83,10 @@ class CheckReport:
                 f"{_rows(rows)} would fail under {keys} that cannot encrypt: "
                 "check the key ids and the region, and that the CMKs are enabled"
             )
+
+    def _without_key(self) -> str:
+        names = "names" if self.without_key == 1 else "name"
+        return f"{_rows(self.without_key)} {names} no CMK and none was given: add --key-id"
 
     def _disk_defects(self) -> Iterator[str]:
         estimate = self.estimate
@@ -100,6 +108,7 @@ class CheckReport:
         if duplicates.problem is not None:
             notes.append(f"duplicate ids were not looked for: {duplicates.problem}")
         if account is None:
+            notes += [self._without_key()] if self.without_key else []
             return [*notes, "the service was not asked"]
         notes += account.problems
         unknown = sum(key.usable is None for key in account.keys) + account.not_looked_at
