@@ -101,8 +101,9 @@ class CheckReport:
         notes: list[str] = []
         duplicates, account = self.inventory.duplicates, self.account
         if duplicates.ids:
+            repeat = "repeats" if duplicates.surplus_rows == 1 else "repeat"
             notes.append(
-                f"{_rows(duplicates.surplus_rows)} repeat the id of an earlier one: "
+                f"{_rows(duplicates.surplus_rows)} {repeat} the id of an earlier one: "
                 "each is encrypted, and their results can be told apart by seq alone"
             )
         if duplicates.problem is not None:

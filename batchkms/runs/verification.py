@@ -66,6 +66,8 @@ class Unverified:
 
     failed_before: int = 0
     """They have no ciphertext, as they had failed."""
+    to_retry: int = 0
+    """Those of them that a retry does again."""
     never_sent: int = 0
     """The inventory's row cannot be encrypted at all, and the output says that it was."""
     failed_now: int = 0
@@ -116,7 +118,7 @@ class Verification:
             self._file = output.open("rb")
         except OSError as error:
             raise ConfigError(
-                f"{output} cannot be read: {error.strerror}", hint="check OUT"
+                f"{output} cannot be read: {error.strerror}", hint="check the path"
             ) from None
         try:
             self._sink = sink_of_file(self._file, format)
@@ -223,6 +225,7 @@ class Verification:
         found = self._row_at(item.seq, place)
         if not found.ok:
             self.unverified.failed_before += 1
+            self.unverified.to_retry += verdict_for(found.code or "").retryable
             self.unverified.add(found)
         elif isinstance(item, Result):
             self.unverified.never_sent += 1
