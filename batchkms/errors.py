@@ -72,18 +72,21 @@ _CREDENTIALS = Verdict(
 _DENIED = Verdict(
     ErrorClass.UNAUTHORIZED,
     scope=Scope.KEY,
-    advice="grant the CAM user kms:Encrypt on this CMK, or use other credentials",
+    advice="grant the CAM user the action of this command (kms:Encrypt, kms:Decrypt, …) on this "
+    "CMK, or use other credentials",
 )
 _THROTTLED = Verdict(
     ErrorClass.THROTTLED,
     retryable=True,
     advice="lower --rate or raise --reserve: others use the same quota",
 )
-_INTERNAL = Verdict(ErrorClass.INTERNAL, retryable=True, advice="run the failed rows again later")
+_INTERNAL = Verdict(
+    ErrorClass.INTERNAL, retryable=True, advice="try again later: the fault is the service's own"
+)
 _NETWORK = Verdict(
     ErrorClass.NETWORK,
     retryable=True,
-    advice="check --endpoint, --proxy and the network, then run the failed rows again",
+    advice="check --endpoint, --proxy and the network, then try again",
 )
 _TLS = Verdict(
     ErrorClass.NETWORK,

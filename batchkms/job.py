@@ -221,7 +221,7 @@ def read_job_file(config: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"the job file {config} cannot be read: {error.strerror}", hint="check --config"
+            f"the job file {config} cannot be read: {error.strerror}", hint="check its path"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
@@ -265,6 +265,12 @@ def _no_such_key(where: str, written: str, names: Sequence[str]) -> ConfigError:
         return ConfigError(
             f"{where} is a list of steps, and this command is one step",
             hint=f"run them all: batchkms run {where}",
+        )
+    if re.search("secret|token|password", written, re.IGNORECASE):
+        return ConfigError(
+            f"{where}: there is no option {written!r}",
+            hint="credentials are never options: set TENCENTCLOUD_SECRET_ID and "
+            "TENCENTCLOUD_SECRET_KEY, or name a file or profile with credentials or profile",
         )
     near = difflib.get_close_matches(written.replace("_", "-"), names, n=1, cutoff=0.0)
     return ConfigError(

@@ -91,6 +91,18 @@ def read_step_again(read: Callable[[], list[Step]], step: Step) -> JobSpec:
     return steps[step.number - 1].spec
 
 
+def not_yet_made(step: Step, steps: Sequence[Step]) -> str | None:
+    """The first file that a step reads, is not there, and that an earlier step makes."""
+    made = {_place(other.spec.output) for other in steps[: step.number - 1] if other.writes}
+    spec = step.spec
+    own = spec.output if spec.command in ABOUT_AN_OUTPUT else ""
+    path: str
+    for path in (own, spec.input, spec.against or ""):
+        if path not in ("", "-") and _place(path) in made and not os.path.exists(path):
+            return path
+    return None
+
+
 def _step_tables(path: str, tables: Any) -> list[dict[str, Any]]:
     if isinstance(tables, list) and tables and all(isinstance(table, dict) for table in tables):
         return tables

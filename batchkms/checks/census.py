@@ -163,7 +163,8 @@ class Census:
             more = " and more" if len(gaps) == SHOWN else ""
             yield _line("gaps", ", ".join(map(_gap, gaps)) + more)
         if self.repeated:
-            yield _line("repeated", f"{self.repeated:,} rows have a seq that an earlier one has")
+            rows = "1 row has" if self.repeated == 1 else f"{self.repeated:,} rows have"
+            yield _line("repeated", f"{rows} a seq that an earlier one has")
         if self.manifest is not None:
             yield _line("run", f"{self.manifest['command']}, {self.manifest['state']}")
         if self.torn is not None:

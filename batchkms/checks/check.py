@@ -59,6 +59,7 @@ async def check(
         inventory=inventory,
         account=account,
         content=plan.content,
+        without_key=inventory.keyless if plan.command == "encrypt" and key_id is None else 0,
         estimate=_estimate(
             inventory,
             rate=less_reserve(rate, reserve),

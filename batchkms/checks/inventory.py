@@ -96,6 +96,8 @@ class Inventory:
     repeated_seqs: int
     """Rows of a result file whose `seq` an earlier row has. The first of them stops a run."""
     first_repeated_seq: int | None
+    unseen: dict[str, str]
+    """Fields that no row has though an option names them: that option, by name."""
     duplicates: Duplicates
     broken: InputBroken | None
     """Where the input breaks off: all this is then of the rows before."""
@@ -263,6 +265,7 @@ class _Counts:
             kept_bytes=self._kept_bytes,
             repeated_seqs=self._repeated_seqs,
             first_repeated_seq=self._first_repeated_seq,
+            unseen=dict(source.unseen) if self.rows else {},
             duplicates=duplicates,
             broken=broken,
         )

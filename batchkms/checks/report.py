@@ -12,6 +12,7 @@ from batchkms.checks.idindex import DuplicateId
 from batchkms.checks.inventory import Inventory
 from batchkms.errors import verdict_for
 from batchkms.reporting.summary import Exit, span_text
+from batchkms.sources.base import unseen_texts
 
 SHOWN = 20
 """So many rows, duplicates and keys are named in the text; there are more in the JSON."""
@@ -31,6 +32,8 @@ class CheckReport:
     account: Account | None
     estimate: Estimate
     content: str = "plaintext"
+    without_key: int = 0
+    """Rows that could be sent, if there were a CMK to encrypt them under."""
 
     @property
     def exit_code(self) -> Exit:
@@ -55,6 +58,7 @@ class CheckReport:
             advice[text] = advice.get(text, 0) + rows
         for text, rows in advice.items():
             yield f"{_rows(rows)} would fail: {text}"
+        yield from unseen_texts(inventory.unseen)
         if inventory.repeated_seqs:
             yield (
                 f"a run would stop at {_rows(inventory.repeated_seqs)} whose seq an earlier row "
@@ -64,6 +68,8 @@ class CheckReport:
     def _account_defects(self) -> Iterator[str]:
         if self.account is None:
             return
+        if self.without_key:
+            yield self._without_key()
         if (error := self.account.stopped_by) is not None:
             yield _with_hint(
                 f"the service could not be asked: {error}", error.hint or error.verdict.advice
@@ -78,6 +84,10 @@ class CheckReport:
                 "check the key ids and the region, and that the CMKs are enabled"
             )
 
+    def _without_key(self) -> str:
+        names = "names" if self.without_key == 1 else "name"
+        return f"{_rows(self.without_key)} {names} no CMK and none was given: add --key-id"
+
     def _disk_defects(self) -> Iterator[str]:
         estimate = self.estimate
         if estimate.free_bytes is not None and not estimate.fits:
@@ -91,13 +101,15 @@ class CheckReport:
         notes: list[str] = []
         duplicates, account = self.inventory.duplicates, self.account
         if duplicates.ids:
+            repeat = "repeats" if duplicates.surplus_rows == 1 else "repeat"
             notes.append(
-                f"{_rows(duplicates.surplus_rows)} repeat the id of an earlier one: "
+                f"{_rows(duplicates.surplus_rows)} {repeat} the id of an earlier one: "
                 "each is encrypted, and their results can be told apart by seq alone"
             )
         if duplicates.problem is not None:
             notes.append(f"duplicate ids were not looked for: {duplicates.problem}")
         if account is None:
+            notes += [self._without_key()] if self.without_key else []
             return [*notes, "the service was not asked"]
         notes += account.problems
         unknown = sum(key.usable is None for key in account.keys) + account.not_looked_at

@@ -75,6 +75,11 @@ def _exit(findings: Findings) -> Exit:
 
 def _finished(output: Path) -> Manifest:
     manifest = Manifest.load(manifest_path(output))
+    if manifest is None and (results := _results_beside(output)) is not None:
+        raise ConfigError(
+            f"{output} was made of its results, and the manifest is theirs",
+            hint=f"audit those: batchkms audit {results}",
+        )
     if manifest is None or not output.exists():
         raise ConfigError(
             f"there is no output {output} with its manifest {manifest_path(output).name}",
@@ -85,6 +90,15 @@ def _finished(output: Path) -> Manifest:
             f"the run of {output} has not finished", hint="finish it first, with --resume"
         )
     return manifest
+
+
+def _results_beside(output: Path) -> Path | None:
+    """The results of an output that was made with --in-place-column."""
+    for suffix in ("jsonl", "csv"):
+        results = output.with_name(f"{output.name}.results.{suffix}")
+        if manifest_path(results).exists():
+            return results
+    return None
 
 
 async def _against_input(

@@ -38,7 +38,7 @@ from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
 from batchkms.sinks import open_sink
 from batchkms.sinks.base import Sink
-from batchkms.sources.base import Source
+from batchkms.sources.base import Source, unseen_texts
 from batchkms.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -106,9 +106,7 @@ async def _run(
         except AlreadyFinished as finished:
             return told_finished(finished, spec, await then() if then else None)
         rows = begun.input_rows()
-        unseen = set(spec.keep or ())
-        taken = _looked_for(_limited(source.batches(), spec.limit), unseen)
-        batches = await _first_read(rows.remaining(taken))
+        batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
         operation = await make_operation(spec, connection, stack)
         rate = await found_rate(spec, connection)
         quotas = Quotas(per_second(operation.groups, less_reserve(rate, spec.reserve)))
@@ -147,7 +145,7 @@ async def _run(
         rate=quotas[operation.groups[0]].per_second,
         key_id=connection.demo_key_id if spec.command == "encrypt" else None,
         error=ending.error,
-        notes=[f"no row has a column {name!r} to keep: check its name" for name in sorted(unseen)],
+        notes=unseen_texts(source.unseen) if tally.rows else [],
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
     return told(await _followed(summary, then), spec.summary, of="input")
@@ -226,14 +224,6 @@ async def _first_read(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Ba
                 yield batch
 
     return all_of_it()
-
-
-async def _looked_for(batches: AsyncIterator[Batch], unseen: set[str]) -> AsyncIterator[Batch]:
-    """The batches; the names of kept columns that come in them are taken out of `unseen`."""
-    async for batch in batches:
-        if unseen:
-            unseen.difference_update(*[item.kept for item in batch if item.kept])
-        yield batch
 
 
 async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIterator[Batch]:

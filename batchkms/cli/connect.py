@@ -19,6 +19,7 @@ from batchkms.kms.credentials import (
     find_credentials,
 )
 from batchkms.kms.servicestatus import quota_of
+from batchkms.quota import DEFAULT_PER_SECOND, Group
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +120,15 @@ async def found_rate(spec: JobSpec, connection: Connection) -> int | None:
     if spec.rate == "off":
         return None
     return spec.rate if isinstance(spec.rate, int) else await _asked(connection)
+
+
+def assumed_rate(spec: JobSpec) -> int | None:
+    """The same without a call: for `auto` the quota of an account that has bought none."""
+    if spec.rate == "off":
+        return None
+    if isinstance(spec.rate, int):
+        return spec.rate
+    return DEFAULT_PER_SECOND[Group.REENCRYPT if spec.command == "reencrypt" else Group.CRYPT]
 
 
 async def _asked(connection: Connection) -> int:

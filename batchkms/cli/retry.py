@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,19 @@ from typing import Any
 import click
 
 from batchkms.cli.batch import run_job, told_finished
+from batchkms.cli.connect import assumed_rate, less_reserve
 from batchkms.cli.inputs import job_of
-from batchkms.cli.main import command_options
+from batchkms.cli.logs import ascii_json
+from batchkms.cli.main import command_options, printable
 from batchkms.cli.reload import JobReader
+from batchkms.cli.streams import put, say
 from batchkms.job import JobSpec, job_from
 from batchkms.options import OF_COMMAND
+from batchkms.reporting.verification import Cost
 from batchkms.runs.begin import AlreadyFinished
 from batchkms.runs.manifest import Manifest
 from batchkms.runs.retrying import Selection, any_selected, manifest_to_retry
+from batchkms.runs.retryplan import plan_retry
 
 
 @click.command(short_help="Do the failed rows of an output again.")
@@ -58,11 +64,43 @@ def run_retry(order: JobSpec, *, again: JobReader | None = None) -> int:
         and not any_selected(Path(order.output), manifest, Selection(classes))
     ):
         return told_finished(AlreadyFinished(order.output, manifest.content), order)
+    if order.dry_run:
+        return _tell_plan(order, _job(order, manifest), manifest, Selection(classes))
     return run_job(
         _job(order, manifest),
         again=None if again is None else lambda: _job(again(), manifest),
         retry=Selection(classes),
     )
+
+
+def _tell_plan(order: JobSpec, job: JobSpec, manifest: Manifest, selection: Selection) -> int:
+    """Says what a retry would do; nothing is sent, written or locked."""
+    plan = plan_retry(Path(order.output), manifest, selection, resume=order.resume)
+    rows = plan.selected.total()
+    calls = -(-rows // job.data_key_rows) if job.mode == "envelope" else rows
+    cost = Cost(
+        calls=calls * 2 if job.has_source else calls,
+        per_second=less_reserve(assumed_rate(job), job.reserve),
+    )
+    if order.summary == "json":
+        counts = {"rows": plan.rows, "selected": dict(plan.selected), "left": dict(plan.left)}
+        about = {"command": "retry", "dry_run": True, "exit_code": 0, "output": order.output}
+        put(ascii_json({**about, **counts, "cost": cost.as_json()}))
+        return 0
+    told = [
+        f"retry of {order.output}: nothing was sent",
+        f"would be done again: {rows:,} of {plan.rows:,}{_by_class(plan.selected)}",
+        *([f"would stay failed: {plan.left.total():,}{_by_class(plan.left)}"] if plan.left else []),
+        cost.as_text(),
+    ]
+    for line in told:
+        say(f"batchkms: {printable(line)}")
+    return 0
+
+
+def _by_class(counts: Counter[str]) -> str:
+    told = ", ".join(f"{name} {rows:,}" for name, rows in counts.most_common())
+    return f" ({told})" if told else ""
 
 
 def _job(order: JobSpec, manifest: Manifest) -> JobSpec:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from batchkms.cli.commands import RUNNABLE, run_spec
 from batchkms.cli.logs import log_to_stderr
 from batchkms.cli.main import EXIT_INTERRUPTED, tell, tell_error, with_options
 from batchkms.errors import BatchKmsError
-from batchkms.jobsteps import Step, read_step_again, read_steps
-from batchkms.options import COMMON, PER_JOB
+from batchkms.jobsteps import Step, not_yet_made, read_step_again, read_steps
+from batchkms.options import COMMON, DRY_RUN, OF_COMMAND, PER_JOB
 from batchkms.reporting.summary import Exit
 from batchkms.runs.manifest import Manifest, manifest_path
 
@@ -29,7 +30,7 @@ _ROWS_FAILED = (Exit.SOME_FAILED, Exit.ALL_RETRYABLE)
 
 ReadSteps = Callable[[], list[Step]]
 
-FLAGS = [option for option in COMMON if option.name not in PER_JOB]
+FLAGS = [*(option for option in COMMON if option.name not in PER_JOB), DRY_RUN]
 """What can be said for all steps on the command line."""
 
 
@@ -51,6 +52,9 @@ def run(job: str, **flags: Any) -> None:
     The whole file is checked before the first step begins. The exit code is that of the step
     that the list stopped at, else that of the first one whose failed rows were allowed and not
     mended by a later retry, else 0. With --resume, runs that have finished are passed over.
+
+    With --dry-run each step says what it would do, and none sends a row; audit, inspect and check
+    send none anyway. What an earlier step has yet to make is passed over.
     """
     read = partial(read_steps, job, flags=flags, environ=os.environ, commands=RUNNABLE)
     sys.exit(run_steps(read))
@@ -62,6 +66,8 @@ def run_steps(read: ReadSteps) -> int:
     Raises ConfigError before the first one has begun.
     """
     steps = read()
+    if _is_dry(steps):
+        return _rehearsed(steps, read)
     codes: dict[str, int] = {}
     for step in steps:
         code = _run_step(step, steps, read)
@@ -70,6 +76,31 @@ def run_steps(read: ReadSteps) -> int:
         # A retry has the last word on the rows of its output.
         codes[step.spec.output if step.writes else f"step {step.number}"] = code
     return next((code for code in codes.values() if code), int(Exit.OK))
+
+
+def _is_dry(steps: list[Step]) -> bool:
+    """Whether every step that sends rows is only to say what it would do."""
+    sending = [step.spec for step in steps if DRY_RUN in OF_COMMAND[step.spec.command]]
+    return bool(sending) and all(spec.dry_run for spec in sending)
+
+
+def _rehearsed(steps: list[Step], read: ReadSteps) -> int:
+    """Says of each step what it would do; the exit code of the first one that is not 0."""
+    codes = [_rehearse(step, steps, read) for step in steps]
+    return next((code for code in codes if code), int(Exit.OK))
+
+
+def _rehearse(step: Step, steps: list[Step], read: ReadSteps) -> int:
+    reads = not_yet_made(step, steps)
+    if reads is not None:
+        log_to_stderr(level=step.spec.log_level, log_format=step.spec.log_format)
+        log.info("step %d of %d: %s", step.number, len(steps), step.title)
+        log.info("nothing to look at yet: an earlier step makes %s", reads)
+        return int(Exit.OK)
+    if step.spec.command == "check":
+        # The list itself must find the place for its file still free.
+        step = replace(step, spec=replace(step.spec, output=""))
+    return _run_step(step, steps, read)
 
 
 def _run_step(step: Step, steps: list[Step], read: ReadSteps) -> int:

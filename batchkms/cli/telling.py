@@ -31,12 +31,13 @@ class Telling(Protocol):
 
 def told(summary: Telling, how: str, *, of: str) -> int:
     """Tells a summary, `text` or `json`, and returns the exit code. `of` is what was read."""
+    if summary.error is not None:
+        # What is to be done next is told last, and says "when that is mended".
+        tell(str(summary.error), summary.error.hint, 0)
     if how == "text":
         for line in summary.as_text():
             say(f"batchkms: {printable(line)}")
-    if summary.error is not None:
-        tell(str(summary.error), summary.error.hint, 0)
-    elif summary.exit_code is Exit.NO_RECORDS:
+    if summary.error is None and summary.exit_code is Exit.NO_RECORDS:
         tell(f"the {of} held no records", "check that it is the right file", 0)
     if how == "json":
         put(ascii_json(summary.as_json()))

@@ -14,13 +14,13 @@ from typing import Any
 
 import click
 
-from batchkms.cli.connect import connect, found_rate, less_reserve
-from batchkms.cli.logs import log_to_stderr
+from batchkms.cli.connect import assumed_rate, connect, found_rate, less_reserve
+from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import command_options, printable
 from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Ending, end_on_signals, share_read, signals_drain
-from batchkms.cli.streams import say
+from batchkms.cli.streams import put, say
 from batchkms.cli.telling import told
 from batchkms.engine import Engine
 from batchkms.errors import ConfigError, RunStopped
@@ -80,6 +80,8 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
     async with AsyncExitStack() as stack:
         source = _inventory(spec, stack)
         outcome = stack.enter_context(Verification(Path(spec.input), format=_format(spec.input)))
+        if spec.dry_run:
+            return await _planned(spec, outcome, seed)
         connection = await connect(spec, stack)
         found = await found_rate(spec, connection)
         rate = less_reserve(found, spec.reserve)
@@ -116,6 +118,21 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
         error=ending.error,
     )
     return told(summary, spec.summary, of="inventory")
+
+
+async def _planned(spec: JobSpec, outcome: Verification, seed: int) -> int:
+    """Says what a verification would take; no call is made and the inventory is not read."""
+    await outcome.read_output()
+    if spec.sample is not None:
+        outcome.choose(spec.sample, seed)
+    cost = Cost(calls=outcome.calls, per_second=less_reserve(assumed_rate(spec), spec.reserve))
+    if spec.summary == "json":
+        about = {"command": "verify", "dry_run": True, "exit_code": 0, "output": spec.input}
+        rows = {"output_rows": outcome.output_rows, "to_decrypt": outcome.chosen}
+        put(ascii_json({**about, **rows, "cost": cost.as_json()}))
+    else:
+        say(f"batchkms: {printable(_plan(spec, outcome))}: {cost.as_text()}; nothing was sent")
+    return 0
 
 
 async def _compared(

@@ -6,6 +6,7 @@ Every value goes through the same parser, wherever it was written, so that it me
 from batchkms.options.commands import EVERY, OF_COMMAND, PER_JOB
 from batchkms.options.common import COMMON
 from batchkms.options.option import Option
+from batchkms.options.own import DRY_RUN
 from batchkms.options.values import BadValue
 
-__all__ = ["COMMON", "EVERY", "OF_COMMAND", "PER_JOB", "BadValue", "Option"]
+__all__ = ["COMMON", "DRY_RUN", "EVERY", "OF_COMMAND", "PER_JOB", "BadValue", "Option"]

@@ -76,11 +76,12 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
     "check": (*_common(without=_RUNNING), *OLD_FAILING_ROWS, INPUT_PROFILE, *ENVELOPE),
     "verify": (
         *_common(without=(*_RUNNING, "output", "key-id", "key-field", "limit")),
+        DRY_RUN,
         INPUT_PROFILE,
         *VERIFY,
     ),
     # What the run was about is in its manifest.
-    "retry": (*_common(without=(*_OF_THE_ROWS, "overwrite", "key-id")), CLASS),
+    "retry": (*_common(without=(*_OF_THE_ROWS, "overwrite", "key-id")), DRY_RUN, CLASS),
     "audit": (*_only("output", "summary"), NO_INPUT),
     "inspect": _only("format", "summary"),
 }

@@ -94,8 +94,10 @@ class Summary:
         if self.unwritten:
             lost = f"{self.unwritten:,} {_rows(self.unwritten)}"
             steps.insert(0, f"{lost} were done but not written: they will be sent again")
-        if self.state is not State.FINISHED and self.manifest is not None:
-            steps.insert(0, "run the same command again with --resume")
+        if self.manifest is not None and self.state is State.INTERRUPTED:
+            steps.insert(0, _AGAIN)
+        if self.manifest is not None and self.state is State.STOPPED:
+            steps.append(f"when that is mended, {_AGAIN}")
         return steps
 
     def as_json(self) -> dict[str, Any]:
@@ -171,6 +173,8 @@ class Summary:
         return "" if achieved is None else f"; {achieved:,.1f}/s from first to last call, {limit}"
 
 
+_AGAIN = "run the same command again with --resume"
+
 _ALL_UNCHANGED = (
     "no ciphertext was changed: they are under the newest version of that CMK already; rotate it, "
     "or name another one with --key-id"
@@ -183,7 +187,8 @@ def _codes(tally: Tally, error_class: str) -> str:
         for code, rows in tally.by_code.most_common()
         if verdict_for(code).error_class == error_class
     ]
-    more = f", {len(codes) - 4} more codes" if len(codes) > 4 else ""
+    left = len(codes) - 4
+    more = f", {left} more {'code' if left == 1 else 'codes'}" if left > 0 else ""
     return ", ".join(codes[:4]) + more
 
 

@@ -15,7 +15,7 @@ from batchkms.tally import Tally
 _ADVICE = {
     Kind.CORRUPTED: "restore the rows that do not decrypt, or encrypt them anew",
     Kind.ID: "if all of them differ: check --id-field",
-    Kind.CONTEXT: "restore the contexts in OUT; if all of them differ: check --context-field",
+    Kind.CONTEXT: "restore the contexts in {output}; if all of them differ: check --context-field",
     Kind.MISSING: "if the run had a --limit, or has not ended, its output lacks the rest",
 }
 
@@ -35,7 +35,8 @@ class Cost:
         else:
             hours = f"{seconds / 3600:.2f} h"
             time = f"{hours} ({span_text(seconds)}) at {self.per_second:,} calls/s"
-        return f"{self.calls:,} calls, {time}, {price.least:.2f} to {price.most:.2f} USD"
+        calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
+        return f"{calls}, {time}, {price.least:.2f} to {price.most:.2f} USD"
 
     def as_json(self) -> dict[str, Any]:
         """For programs; times in seconds."""
@@ -81,12 +82,16 @@ class VerifySummary:
     def next_steps(self) -> list[str]:
         """What the user can do."""
         outcome, steps = self.outcome, []
-        if outcome.unverified.failed_before:
-            steps.append("rows that had failed can be done by batchkms retry OUT")
+        retryable = outcome.unverified.to_retry
+        if retryable:
+            steps.append(f"rows that had failed can be done by batchkms retry {self.output}")
+        if outcome.unverified.failed_before > retryable:
+            steps.append("rows that had failed for good: correct them, then encrypt those")
         if outcome.unverified.failed_now:
             advice = {verdict_for(code).advice: None for code in outcome.unverified.by_code}
             steps += [*advice][:4]
-        return steps + [text for kind, text in _ADVICE.items() if outcome.findings.counts[kind]]
+        found = [text for kind, text in _ADVICE.items() if outcome.findings.counts[kind]]
+        return steps + [text.replace("{output}", self.output) for text in found]
 
     def as_json(self) -> dict[str, Any]:
         """The summary for programs."""

@@ -66,6 +66,8 @@ class Unverified:
 
     failed_before: int = 0
     """They have no ciphertext, as they had failed."""
+    to_retry: int = 0
+    """Those of them that a retry does again."""
     never_sent: int = 0
     """The inventory's row cannot be encrypted at all, and the output says that it was."""
     failed_now: int = 0
@@ -224,6 +226,7 @@ class Verification:
         found = self._row_at(item.seq, place)
         if not found.ok:
             self.unverified.failed_before += 1
+            self.unverified.to_retry += verdict_for(found.code or "").retryable
             self.unverified.add(found)
         elif isinstance(item, Result):
             self.unverified.never_sent += 1

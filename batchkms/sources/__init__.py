@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
+from collections.abc import Set
 from pathlib import PurePath
 
-from batchkms.errors import ConfigError
+from batchkms.errors import ConfigError, InputError
 from batchkms.records import MAX_PLAINTEXT_BYTES
 from batchkms.sources.base import Fields, Source
 from batchkms.sources.ciphertexts import CiphertextMapper
@@ -46,6 +48,8 @@ def open_source(
     ConfigError for a format or profile that is not known, and for a profile with options that
     it cannot follow; InputError for an input that cannot be read.
     """
+    if path != "-" and os.path.isdir(path):
+        raise InputError(f"{path} is a folder", hint="name one file in it")
     fields = fields or Fields()
     if longest_row_bytes is None:
         short = fields.ciphertext is None and max_plaintext_bytes <= MAX_PLAINTEXT_BYTES
@@ -69,13 +73,25 @@ def open_source(
         mapper = RowMapper(fields, needs_key=needs_key, max_plaintext_bytes=max_plaintext_bytes)
     stream = InputStream(path)
     numbered: ResultReader
+    # A header is refused that lacks one of them.
+    unseen: Set[str] = frozenset()
     if name == "csv":
         numbered = CsvReader(mapper, fields, name=stream.name, longest_row_bytes=longest_row_bytes)
     else:
-        numbered = JsonlReader(
-            mapper, name=stream.name, longest_row_bytes=longest_row_bytes, keep=fields.keep
+        numbered = jsonl = JsonlReader(
+            mapper,
+            name=stream.name,
+            longest_row_bytes=longest_row_bytes,
+            keep=fields.keep,
+            looked_for=fields.required,
         )
-    return StreamSource(stream, NumberedRows(numbered, name=stream.name))
+        unseen = jsonl.unseen
+    return StreamSource(
+        stream,
+        NumberedRows(numbered, name=stream.name),
+        options=fields.options(),
+        unseen=unseen,
+    )
 
 
 def input_format(path: str, format: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -27,7 +27,7 @@ class Fields:
 
     With `ciphertext` the rows hold ciphertexts, and no plaintext is looked for. `keep` are other
     columns to carry through. `required` holds the names that the user gave by option: in a
-    format with a header, each of them must be there.
+    format with a header, each of them must be there; in another, a name that no row has is told.
     """
 
     id: str = "id"
@@ -64,6 +64,13 @@ class Fields:
 _CIPHERTEXT = "--ciphertext-field"
 
 
+def unseen_texts(unseen: Mapping[str, str]) -> list[str]:
+    """What to say of fields that no row had (`Source.unseen`)."""
+    return [
+        f"no row has a field {name!r} ({option}): check its name" for name, option in unseen.items()
+    ]
+
+
 class Source(Protocol):
     """An inventory being read, as a stream.
 
@@ -87,6 +94,10 @@ class Source(Protocol):
     @property
     def sha256(self) -> str | None:
         """Hex digest of the whole input as stored; None until its end was reached."""
+
+    @property
+    def unseen(self) -> Mapping[str, str]:
+        """Fields that no row so far had though an option names them: that option, by name."""
 
     def batches(self) -> AsyncIterator[list[Record | Result]]:
         """Yields the rows in small batches.

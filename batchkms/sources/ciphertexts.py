@@ -50,6 +50,14 @@ class CiphertextMapper(Mapper):
     def _context_column(self) -> str:
         return self._fields.context
 
+    def _values(self, row: dict[str, Any]) -> list[Any]:
+        values = super()._values(row)
+        destination = self._fields.destination_context
+        if destination is not None and destination not in row:
+            # Only a row that has the member names another context, or none with null or "".
+            values[self.columns.index(destination)] = row.get(self._fields.context)
+        return values
+
     def _record(self, seq: int, values: Sequence[Any], kept: Kept) -> Record:
         row_id, blob, key, context, destination, mode, data_key, source = values
         envelope = mode == "envelope"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 import orjson
@@ -20,8 +20,16 @@ class JsonlReader:
     """Reads the rows of a JSON Lines input (`reading.RowReader`)."""
 
     def __init__(
-        self, mapper: Mapper, *, name: str, longest_row_bytes: int, keep: Sequence[str] = ()
+        self,
+        mapper: Mapper,
+        *,
+        name: str,
+        longest_row_bytes: int,
+        keep: Sequence[str] = (),
+        looked_for: Iterable[str] = (),
     ) -> None:
+        self.unseen = set(looked_for)
+        """The names of those that are looked for that no row has had so far."""
         self._mapper = mapper
         self._keep = keep
         self._name = name
@@ -84,7 +92,10 @@ class JsonlReader:
             seq += 1
             if type(row) is not dict:
                 rows.append(_no_object(seq, line))
-            elif self._keep:
+                continue
+            if self.unseen:
+                self.unseen.difference_update(row)
+            if self._keep:
                 rows.append(map_row(row, seq, line, self._kept(text)))
             else:
                 rows.append(map_row(row, seq, line))

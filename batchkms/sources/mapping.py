@@ -60,8 +60,12 @@ class Mapper(ABC):
             if isinstance(own, Result):
                 return own
             seq = own
+        return self.from_values(seq, line, self._values(row), kept)
+
+    def _values(self, row: dict[str, Any]) -> list[Any]:
+        """The values of `columns` in a JSON object."""
         get = row.get
-        return self.from_values(seq, line, [get(column) for column in self.columns], kept)
+        return [get(column) for column in self.columns]
 
     def from_values(
         self, seq: int, line: int, values: Sequence[Any], kept: Kept = None

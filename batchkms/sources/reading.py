@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from contextlib import aclosing
 from typing import Protocol
 
@@ -47,9 +47,19 @@ class ResultReader(RowReader, Protocol):
 class StreamSource:
     """Implements `sources.base.Source` for a format that is read as a stream."""
 
-    def __init__(self, stream: InputStream, reader: RowReader) -> None:
+    def __init__(
+        self,
+        stream: InputStream,
+        reader: RowReader,
+        *,
+        options: Mapping[str, str] | None = None,
+        unseen: Set[str] = frozenset(),
+    ) -> None:
+        """`unseen` is the set of fields that the reader has not seen, `options` what names them."""
         self._stream = stream
         self._reader = reader
+        self._options = options or {}
+        self._unseen = unseen
 
     @property
     def name(self) -> str:
@@ -70,6 +80,11 @@ class StreamSource:
     def sha256(self) -> str | None:
         """Hex digest of the input as stored; None until its end was reached."""
         return self._stream.sha256
+
+    @property
+    def unseen(self) -> dict[str, str]:
+        """Fields that no row so far had though an option names them: that option, by name."""
+        return {name: self._options[name] for name in sorted(self._unseen)}
 
     async def batches(self) -> AsyncIterator[Rows]:
         """Yields the rows as they come, at most 256 at a time. See `Source.batches`."""

@@ -115,3 +115,21 @@ async def test_a_file_like_the_input_must_fit_as_well() -> None:
     both = await check(Given(rows), kms=None, region="r", plan=Plan(in_place=True))
     # No ciphertext is shorter than 150 characters.
     assert both.estimate.output_bytes - results.estimate.output_bytes > 100 * 150
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_rows_without_a_cmk_speak_against_a_run(tmp_path: Path, asked: bool) -> None:
+    source = Given([record(1), record(2, key_id=KEYS[0]), record(3)])
+    emulator = Emulator(data_dir=tmp_path / "kms")
+    async with (
+        emulator,
+        KmsClient(
+            region=emulator.region,
+            endpoint=emulator.endpoint,
+            credentials=StaticCredentials(Credentials(emulator.secret_id, emulator.secret_key)),
+        ) as kms,
+    ):
+        report = await check(source, kms=kms if asked else None, region=emulator.region)
+    says = "2 rows name no CMK and none was given: add --key-id"
+    assert (says in report.defects(), says in report.notes()) == (asked, not asked)
+    assert report.exit_code is (Exit.SOME_FAILED if asked else Exit.OK)

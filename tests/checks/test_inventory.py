@@ -37,8 +37,9 @@ class Given:
     read_bytes = 0
     sha256 = None
 
-    def __init__(self, *batches: Batch) -> None:
+    def __init__(self, *batches: Batch, unseen: dict[str, str] | None = None) -> None:
         self._batches = batches
+        self.unseen = unseen or {}
 
     async def batches(self) -> AsyncIterator[Batch]:
         for batch in self._batches:

@@ -68,7 +68,7 @@ async def test_an_input_without_rows() -> None:
                     attempts=8,
                 )
             ],
-            "1 row would fail: run the failed rows again",
+            "1 row would fail: try again later",
         ),
         ([record(1), record(1, "b"), record(1, "c")], "would stop at 2 rows whose seq"),
     ],
@@ -246,3 +246,8 @@ async def test_the_json_is_plain_json() -> None:
     }
     assert content["price_usd"] == {"least": 0, "most": 0.0001}
     assert content["sizes"][-1] == {"up_to_bytes": None, "rows": 0}
+
+
+async def test_one_row_repeats() -> None:
+    found = await report(record(1, "a"), record(2, "a"))
+    assert found.notes()[0].startswith("1 row repeats the id")

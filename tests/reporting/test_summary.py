@@ -68,7 +68,7 @@ def test_the_text_counts_by_class_and_says_what_to_do_next() -> None:
     ]
     assert text[-3] == "results: out.jsonl"
     assert text[-2].startswith("next: correct the rows that their messages name")
-    assert text[-1] == "next: run the failed rows again later (1 row)"
+    assert text[-1] == "next: try again later: the fault is the service's own (1 row)"
 
 
 def test_the_json_is_plain_json() -> None:
@@ -85,3 +85,13 @@ def test_latency_percentiles_are_of_the_rows() -> None:
     latency_ms = _summary(_tally(*[None] * 1000)).latency_ms()
     expected = {"p50": 500, "p90": 900, "p99": 990, "p999": 999, "max": 1000}
     assert latency_ms == {name: pytest.approx(ms, rel=0.01) for name, ms in expected.items()}
+
+
+def test_what_to_mend_comes_before_going_on() -> None:
+    tally = _tally(None, "UnauthorizedOperation")
+    again = "run the same command again with --resume"
+    stopped = _summary(tally, State.STOPPED, manifest="out.jsonl.run.json").next_steps()
+    assert "kms:Decrypt" in stopped[0]
+    assert stopped[-1] == f"when that is mended, {again}"
+    interrupted = _summary(_tally(None), State.INTERRUPTED, manifest="out.jsonl.run.json")
+    assert interrupted.next_steps() == [again]

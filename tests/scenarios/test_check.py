@@ -241,13 +241,27 @@ async def test_kept_columns_come_through_a_killed_and_a_retried_run(
     assert batchkms("audit", output).code == 0
 
 
-async def test_a_kept_column_that_no_row_has_is_told(batchkms: Program, kms: Emulator) -> None:
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("--keep", "ownr"),
+        ("--context-field", "ctx"),
+        ("--key-field", "cmk"),
+        ("--id-field", "name"),
+    ],
+)
+async def test_a_field_that_no_row_has_is_told_and_speaks_against_a_run(
+    batchkms: Program, kms: Emulator, option: str, name: str
+) -> None:
     batchkms.write("in.jsonl", '{"id":"a","plaintext":"p","owner":"team"}\n')
     flags, environ = service(kms)
-    job = ("encrypt", "in.jsonl", *flags, "--keep", "owner,ownr", "-o", "out.jsonl")
-    ended = await batchkms.beside(*job, environ=environ)
-    assert ended.code == 0
-    assert "next: no row has a column 'ownr' to keep" in ended.stderr
+    named = ("in.jsonl", *flags, option, f"owner,{name}" if option == "--keep" else name)
+    says = f"next: no row has a field '{name}' ({option}): check its name"
+    for looks in [("encrypt", "--dry-run"), *([("check",)] if option != "--keep" else [])]:
+        looked = await batchkms.beside(looks[0], *named, *looks[1:], environ=environ)
+        assert (looked.code, says in looked.stderr) == (1, True), looked.stderr
+    ended = await batchkms.beside("encrypt", *named, "-o", "out.jsonl", environ=environ)
+    assert (ended.code, says in ended.stderr) == (0, True), ended.stderr
     assert "'owner'" not in ended.stderr
 
 

@@ -77,7 +77,10 @@ async def test_when_every_failure_is_retryable_the_exit_code_is_4(
     results = _rows(batchkms.folder / "out.jsonl")
     assert sorted(row["status"] for row in results) == ["failed"] * 10 + ["ok"] * 10
     assert {row["class"] for row in results if row["status"] == "failed"} == {"internal"}
-    assert any("run the failed rows again later (10 rows)" in line for line in _next(ended.stderr))
+    assert any(
+        "try again later: the fault is the service's own (10 rows)" in line
+        for line in _next(ended.stderr)
+    )
 
 
 def _next(stderr: str) -> list[str]:

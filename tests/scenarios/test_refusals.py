@@ -221,3 +221,23 @@ def test_an_unknown_command_is_refused(batchkms: Program) -> None:
     assert ended.code == 2
     assert ended.errors == ["No such command 'encypt'."]
     assert ended.hints == ["see batchkms --help"]
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "hint"),
+    [
+        (("encrypt", ".", "--emulator", "-o", "o.jsonl"), ". is a folder", "name one file in it"),
+        (("run", "nosuch.toml"), "nosuch.toml cannot be read", "check its path"),
+        (("check", "i.csv", "--config", "job.toml"), "'secret-key'", "credentials are never"),
+        (("audit", "out.csv"), "made of its results", "batchkms audit out.csv.results.jsonl"),
+    ],
+)
+def test_what_was_meant_is_told(
+    batchkms: Program, command: tuple[str, ...], told: str, hint: str
+) -> None:
+    batchkms.write("job.toml", 'secret-key = "x"\n')
+    batchkms.write("out.csv", "")
+    batchkms.write("out.csv.results.jsonl.run.json", "{}")
+    ended = batchkms(*command)
+    assert ended.code == 2
+    assert told in ended.errors[0] and hint in ended.hints[0]

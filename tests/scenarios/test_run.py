@@ -304,3 +304,34 @@ def test_a_list_of_steps_is_no_file_for_one_command(batchkms: Program) -> None:
     ended = batchkms("encrypt", "--config", "job.toml", "--emulator")
     assert ended.code == 2
     assert ended.hints == ["run them all: batchkms run job.toml"]
+
+
+async def test_a_dry_run_tells_of_each_step_and_sends_nothing(
+    batchkms: Program, kms: Emulator
+) -> None:
+    batchkms.write("in.jsonl", to_jsonl([*_rows(3), Row("empty", "")]))
+    verify = 'command = "verify"\ninput = "enc.jsonl"\nagainst = "in.jsonl"'
+    check = 'command = "check"\ninput = "in.jsonl"\noutput = "bad.jsonl"'
+    retry = 'command = "retry"\noutput = "enc.jsonl"\nclass = "invalid_record"'
+    audit = 'command = "audit"\noutput = "enc.jsonl"'
+    steps = "".join(f"\n[[step]]\n{each}\n" for each in (check, verify, retry, audit))
+    batchkms.write("job.toml", THREE + steps)
+    command = ("run", "job.toml", *_target(kms), "--dry-run")
+    ended = await batchkms.beside(*command, environ=credentials(kms))
+    assert (ended.code, ended.errors, "Encrypt" in calls(kms)) == (1, [], False)
+    assert len(_told(ended.stderr)) == 7
+    assert ended.stderr.count("nothing to look at yet: an earlier step makes enc.jsonl") == 4
+    assert {path.name for path in batchkms.folder.glob("*.jsonl*")} == {"in.jsonl"}
+    made = ("encrypt", "in.jsonl", "-o", "enc.jsonl", *_target(kms))
+    assert (await batchkms.beside(*made, environ=credentials(kms))).code == 1
+    files, before = sorted(batchkms.folder.iterdir()), calls(kms)
+    ended = batchkms("verify", "enc.jsonl", "--against", "in.jsonl", "--dry-run", *_target(kms)[:2])
+    assert (ended.code, ended.errors) == (0, [])
+    assert "4 rows, 3 with a ciphertext, all 3 to decrypt: 3 calls" in ended.stderr
+    for options, told in (
+        ([], "would be done again: 0 of 4\n"),
+        (["--class", "invalid_record"], "would be done again: 1 of 4 (invalid_record 1)\n"),
+    ):
+        ended = batchkms("retry", "enc.jsonl", "--dry-run", *options)
+        assert (ended.code, ended.errors, told in ended.stderr) == (0, [], True), ended.stderr
+    assert (sorted(batchkms.folder.iterdir()), calls(kms)) == (files, before)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkms.errors import InputError
-from batchkms.sources.base import Fields
+from batchkms.sources import open_source
+from batchkms.sources.base import Fields, unseen_texts
 from tests.sources.given import cut, failure, jsonl_reader, only, outcome, record
 
 GOOD = b'{"plaintext": "x"}'
@@ -140,3 +142,18 @@ def test_blank_lines_count_as_lines_and_not_as_rows() -> None:
     rows = outcome(jsonl_reader(), [b'\n{"plaintext":"x"}\n\r\n  \n{\n']).rows
     assert [row.seq for row in rows] == [1, 2]
     assert (failure(rows[1]).message or "").startswith("line 5: ")
+
+
+async def test_fields_that_no_row_has_are_told_with_their_options(tmp_path: Path) -> None:
+    rows = [{"plaintext": "a"}, {"plaintext": "b", "ctx": None}, ["cmk"], {"status": "ok", "k": 1}]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    named = frozenset(("name", "cmk", "ctx", "k", "kk"))
+    fields = Fields(id="name", key="cmk", context="ctx", keep=("k", "kk"), required=named)
+    source = open_source(str(path), fields=fields)
+    async for _ in source.batches():
+        pass
+    assert source.unseen == {"cmk": "--key-field", "kk": "--keep", "name": "--id-field"}
+    assert (
+        unseen_texts(source.unseen)[0] == "no row has a field 'cmk' (--key-field): check its name"
+    )
