@@ -17,8 +17,11 @@ from tests.scenarios.dying import ROWS, assert_all_decrypt, inventory, killed, r
 from tests.scenarios.ended import credentials, target, until
 
 
-@pytest.mark.parametrize("format", ["jsonl", "csv", "jsonl.gz", "csv.gz"])
-@pytest.mark.parametrize("through_stdin", [False, True])
+@pytest.mark.parametrize(
+    ("format", "through_stdin"),
+    # Both formats and both ways in, each of them compressed and not.
+    [("jsonl", False), ("csv", True), ("jsonl.gz", True), ("csv.gz", False)],
+)
 async def test_a_killed_run_is_resumed(
     batchkms: Program, kms: Emulator, format: str, through_stdin: bool
 ) -> None:
