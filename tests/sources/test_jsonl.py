@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkms.errors import InputError
 from batchkms.sources.base import Fields
-from tests.sources.given import cut, failure, jsonl_reader, only, outcome, record
+from batchkms.sources.jsonl import JsonlReader
+from batchkms.sources.rows import RowMapper
+from tests.sources.given import LONGEST, cut, failure, jsonl_reader, only, outcome, record
 
 GOOD = b'{"plaintext": "x"}'
 PLACES = st.lists(st.integers(0, 80), max_size=8)
@@ -140,3 +143,13 @@ def test_blank_lines_count_as_lines_and_not_as_rows() -> None:
     rows = outcome(jsonl_reader(), [b'\n{"plaintext":"x"}\n\r\n  \n{\n']).rows
     assert [row.seq for row in rows] == [1, 2]
     assert (failure(rows[1]).message or "").startswith("line 5: ")
+
+
+def test_a_kept_column_that_is_nested_too_deeply_is_not_lost_in_silence() -> None:
+    reader = JsonlReader(RowMapper(Fields()), name="in", longest_row_bytes=LONGEST, keep=["owner"])
+    deep = b"[" * 1_010 + b"]" * 1_010
+    rows = [b'{"plaintext":"x","owner":"o","a":%b}' % deep, b'{"plaintext":"x","owner":"o"}']
+    found = outcome(reader, [b"\n".join(rows)])
+    assert found.codes == ["InvalidJson", None]
+    assert "line 1: a value of the row is nested too deeply" in str(failure(found.rows[0]).message)
+    assert record(found.rows[1]).kept == {"owner": msgspec.Raw(b'"o"')}
