@@ -49,13 +49,15 @@ class Manifest:
                 if not isinstance(content[name], kind):
                     raise TypeError(name)
             str(content["command"] + content["state"])
+            # What is nested too deeply could not be written again.
+            orjson.dumps(content)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be read: {error.strerror}", hint="check its permissions"
             ) from None
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+        except (orjson.JSONDecodeError, KeyError, TypeError, RecursionError):
             raise ConfigError(
                 f"{path} is no manifest", hint="restore it, or begin anew with --overwrite"
             ) from None

@@ -107,3 +107,14 @@ def test_a_pipe_has_no_head(tmp_path: Path) -> None:
     for path in ("-", str(fifo)):
         described = input_description(path, format="csv", size_bytes=None)
         assert described == {"path": path, "format": "csv"}
+
+
+@pytest.mark.parametrize("name", ["format", "command", "input", "more"])
+@pytest.mark.parametrize("depth", [600, 1_010, 5_000])
+def test_one_that_is_nested_too_deeply_is_none(tmp_path: Path, name: str, depth: int) -> None:
+    path = _begun(tmp_path).path
+    content = {**_read(Manifest(path)), name: "DEEP"}
+    deep = '{"a":' * depth + "1" + "}" * depth
+    path.write_text(json.dumps(content).replace('"DEEP"', deep))
+    with pytest.raises(ConfigError):
+        Manifest.load(path)
