@@ -228,6 +228,11 @@ def read_job_file(config: str) -> dict[str, Any]:
             f"{config} is no valid TOML: {error}",
             hint='write lines such as: rate = 300, key-id = "…"',
         ) from None
+    except RecursionError:
+        raise ConfigError(
+            f"{config} is no valid TOML: it is nested too deeply",
+            hint='write lines such as: rate = 300, key-id = "…"',
+        ) from None
 
 
 def file_values(

@@ -165,7 +165,9 @@ def test_keys_that_resemble_nothing(tmp_path: Path, text: str) -> None:
     assert "there is no option" in refused(write(tmp_path, text))
 
 
-@pytest.mark.parametrize("text", ["rate = \n", "rate 300\n", "rate = 1\nrate = 2\n"])
+@pytest.mark.parametrize(
+    "text", ["rate = \n", "rate 300\n", "rate = 1\nrate = 2\n", "a = " + "[" * 2_000]
+)
 def test_a_file_that_is_no_toml(tmp_path: Path, text: str) -> None:
     config = write(tmp_path, text)
     assert f"{config} is no valid TOML" in refused(config)

@@ -151,7 +151,7 @@ def _parsed(path: Path) -> Any:
             f"the credentials file {path} cannot be read: {error.strerror}",
             hint="name a file that exists and that you may read",
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         # What the parsers say of a text that is none quotes nothing of it.
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise ConfigError(

@@ -117,7 +117,7 @@ def _parsed(path: Path) -> object:
         ) from None
     except UnicodeDecodeError:
         raise ConfigError(f"the seed file {path} is no UTF-8", hint="save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"the seed file {path} is no TOML: {error}", hint=_KEYS) from None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from binascii import Error as Base64Error
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -69,10 +70,24 @@ def blob_of(answer: dict[str, Any]) -> str:
     return blob
 
 
+def key_id_of(answer: dict[str, Any], name: str = "KeyId") -> str:
+    """A key id that an answer names, as the results may show it. Raises ProtocolError."""
+    key_id = answer.get(name)
+    if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
+        raise ProtocolError(
+            "InvalidAnswer", f"the answer has no usable {name}", request_id=answer["RequestId"]
+        )
+    return key_id
+
+
 def same_key(answer: dict[str, Any], key_id: str) -> str:
     """The KeyId of an answer, which must be the one asked for. Raises ProtocolError."""
     answered = answer.get("KeyId")
-    if not isinstance(answered, str) or answered.lower() != key_id.lower():
+    if answered == key_id:
+        return key_id
+    # Other letters than those of ASCII may be the same in lower case.
+    usable = isinstance(answered, str) and _KEY_ID.fullmatch(answered)
+    if not isinstance(answered, str) or not usable or answered.lower() != key_id.lower():
         raise ProtocolError(
             "WrongKeyId",
             "the answer names another CMK than the one asked for",
@@ -92,6 +107,22 @@ def plaintext_of(answer: dict[str, Any]) -> bytes:
         ) from None
 
 
+def refuse_echo(answer: dict[str, Any], plaintext: bytes, encoded: str) -> None:
+    """Raises ProtocolError if what is kept of an answer holds the plaintext, encoded in base64."""
+    fields = [answer["RequestId"], answer.get("CiphertextBlob")]
+    key_id = answer.get("KeyId")
+    # The plaintext may well be the id of a CMK, and a UUID has no room for another secret.
+    if isinstance(key_id, str) and not _UUID.fullmatch(key_id):
+        fields.append(key_id)
+    text = " ".join(field for field in fields if isinstance(field, str))
+    if echoes(text, plaintext, encoded):
+        raise ProtocolError(
+            "EchoedPlaintext",
+            "the answer repeats the plaintext where a ciphertext should be",
+            hint="the endpoint is no KMS: check --endpoint",
+        )
+
+
 def echoes(text: str, plaintext: bytes, encoded: str) -> bool:
     """Whether an answer holds the plaintext itself. Cheap: it is asked for every row.
 
@@ -99,17 +130,50 @@ def echoes(text: str, plaintext: bytes, encoded: str) -> bool:
     """
     if len(plaintext) < 6:
         return False
-    forms = (encoded.rstrip("="), plaintext.hex(), plaintext.decode("latin-1"))
-    return any(form in text for form in forms)
+    size = len(plaintext) * 8
+    standard = text.replace("-", "+").replace("_", "/")
+    return (
+        _holds(text, plaintext.decode("latin-1"))
+        or _holds(text.lower(), plaintext.hex())
+        # In base64, the characters that do not depend on what stands around the plaintext.
+        or _holds(standard, encoded[: size // 6])
+        or _holds(standard, b2a_base64(b"\0" + plaintext)[2 : (size + 8) // 6].decode())
+        or _holds(standard, b2a_base64(b"\0\0" + plaintext)[3 : (size + 16) // 6].decode())
+    )
 
 
-def without_secret(error: ServiceError, secret: bytes) -> KmsError:
-    """The error without anything in it of what was sent and is secret."""
-    if holds(f"{error.code} {error.request_id}", secret):
+def _holds(text: str, form: str) -> bool:
+    # To look for a long text takes its time, and the end of it is hardly ever there.
+    return form[-16:] in text and form in text
+
+
+def without_secret(error: KmsError, secret: bytes) -> KmsError:
+    """The error without anything in it of what is secret."""
+    # A code that is known is the service's own word, and its letters may be in any plaintext.
+    code = "" if error.code in VERDICTS else error.code
+    if holds(code, secret) or holds(error.request_id or "", secret):
         return ProtocolError(
             "EchoedPlaintext", "the error's code or RequestId repeats a secret that was sent"
         )
     return error.saying(scrub(error.message, secret))
+
+
+def refuse_token(answer: dict[str, Any], forms: Sequence[str]) -> None:
+    """Raises ProtocolError if an answer holds one of the written forms of the session token.
+
+    What it says is the plaintext may be anything, also that.
+    """
+    told = {name: value for name, value in answer.items() if name != "Plaintext"}
+    try:
+        text = orjson.dumps(told).decode()
+    except orjson.JSONEncodeError:
+        raise ProtocolError("InvalidAnswer", "the answer is nested too deeply") from None
+    if any(form in text for form in forms):
+        raise ProtocolError(
+            "EchoedPlaintext",
+            "the answer repeats the session token that was sent",
+            hint="the endpoint is no KMS: check --endpoint",
+        )
 
 
 def parse_answer(answer: Answer) -> dict[str, Any]:
@@ -168,7 +232,9 @@ def _service_error(error: Any, request_id: str) -> ServiceError | ProtocolError:
     code = error.get("Code") if isinstance(error, dict) else None
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         return ProtocolError("InvalidAnswer", "the Error has no valid Code", request_id=request_id)
-    message = str(error.get("Message") or "")
+    given = error.get("Message")
+    # Of what is nested, not even `str` is safe to ask for.
+    message = str(given) if isinstance(given, str | int | float) else ""
     # A region that is none concerns the whole run, though its code is one for bad values.
     wrong_region = code == "InvalidParameterValue" and HEADER_REGION in message
     verdict = VERDICTS["UnsupportedRegion"] if wrong_region else None
@@ -190,6 +256,11 @@ def _http_error(status: int) -> ProtocolError | ServiceError:
 
 # The shape of a blob is nowhere documented, so only what no blob can hold is refused.
 _BLOB = re.compile(r"[A-Za-z0-9+/=_.:-]+")
+
+# The characters of an option that names a CMK.
+_KEY_ID = re.compile(r"[!-~]{1,128}")
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # CamelCase names with dots between them, in the documentation and in the SDK's list.
 _CODE = re.compile(r"(?=.{1,128}\Z)[A-Za-z0-9]+(\.[A-Za-z0-9]+)*")

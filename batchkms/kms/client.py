@@ -18,7 +18,7 @@ from typing import Any, Self
 import orjson
 
 from batchkms._version import __version__
-from batchkms.errors import ProtocolError, ServiceError
+from batchkms.errors import KmsError, ProtocolError
 from batchkms.kms.answers import (
     DataKey,
     Decrypted,
@@ -26,7 +26,10 @@ from batchkms.kms.answers import (
     Reencrypted,
     blob_of,
     echoes,
+    key_id_of,
     plaintext_of,
+    refuse_echo,
+    refuse_token,
     response_of,
     same_key,
     without_error,
@@ -34,6 +37,7 @@ from batchkms.kms.answers import (
 )
 from batchkms.kms.credentials import CredentialSource, find_credentials
 from batchkms.kms.requestids import RequestIds
+from batchkms.kms.scrub import holds, long_forms
 from batchkms.kms.signing import RequestSigner
 from batchkms.kms.transport import AiohttpTransport, Answer, Endpoint, Transport, parse_endpoint
 from batchkms.kms.wire import (
@@ -83,6 +87,8 @@ class KmsClient:
         )
         self._wall_clock = wall_clock
         self._request_ids = RequestIds()
+        # The last session token, and how it may be written: it is looked for in every answer.
+        self._token_forms: tuple[str, list[str]] = ("", [])
         self._constant_headers = {
             "Host": target.host,
             "Content-Type": CONTENT_TYPE,
@@ -122,18 +128,13 @@ class KmsClient:
             parameters["EncryptionContext"] = encryption_context
         try:
             answer = await self.call("Encrypt", parameters)
-        except ServiceError as error:
+        except KmsError as error:
             # The service may quote what it refuses, and all of it may be logged anywhere.
             raise without_secret(error, plaintext) from None
-        request_id = answer["RequestId"]
-        blob = answer.get("CiphertextBlob")
-        if echoes(f"{request_id} {blob}", plaintext, parameters["Plaintext"]):
-            raise ProtocolError(
-                "EchoedPlaintext",
-                "the answer repeats the plaintext where a ciphertext should be",
-                hint="the endpoint is no KMS: check --endpoint",
-            )
-        return Encrypted(blob_of(answer), same_key(answer, key_id), request_id)
+        # The key id is the one that was sent, or is refused without being shown.
+        kept = {name: value for name, value in answer.items() if name != "KeyId"}
+        refuse_echo(kept, plaintext, parameters["Plaintext"])
+        return Encrypted(blob_of(answer), same_key(answer, key_id), answer["RequestId"])
 
     async def decrypt(
         self, ciphertext_blob: str, *, encryption_context: str | None = None
@@ -143,12 +144,9 @@ class KmsClient:
         if encryption_context is not None:
             parameters["EncryptionContext"] = encryption_context
         answer = await self.call("Decrypt", parameters)
-        key_id = answer.get("KeyId")
-        if not isinstance(key_id, str):
-            raise ProtocolError(
-                "InvalidAnswer", "the answer has no KeyId", request_id=answer["RequestId"]
-            )
-        return Decrypted(plaintext_of(answer), key_id, answer["RequestId"])
+        plaintext = plaintext_of(answer)
+        refuse_echo(answer, plaintext, answer["Plaintext"])
+        return Decrypted(plaintext, key_id_of(answer), answer["RequestId"])
 
     async def reencrypt(
         self,
@@ -173,16 +171,11 @@ class KmsClient:
             "ReEncrypt", {name: value for name, value in given.items() if value is not None}
         )
         blob, request_id = blob_of(answer), answer["RequestId"]
-        key_id, source_key_id = answer.get("KeyId"), answer.get("SourceKeyId")
+        key_id, source_key_id = key_id_of(answer), key_id_of(answer, "SourceKeyId")
         moved = answer.get("ReEncrypted")
-        if (
-            not (isinstance(key_id, str) and isinstance(source_key_id, str))
-            or type(moved) is not bool
-        ):
+        if type(moved) is not bool:
             raise ProtocolError(
-                "InvalidAnswer",
-                "the answer lacks KeyId, SourceKeyId or ReEncrypted",
-                request_id=request_id,
+                "InvalidAnswer", "the answer lacks ReEncrypted", request_id=request_id
             )
         if destination_key_id is not None:
             key_id = same_key(answer, destination_key_id)
@@ -200,6 +193,13 @@ class KmsClient:
             parameters["EncryptionContext"] = encryption_context
         answer = await self.call("GenerateDataKey", parameters)
         plaintext = plaintext_of(answer)
+        told = f"{answer['RequestId']} {blob_of(answer)}"
+        if echoes(told, plaintext, answer["Plaintext"]) or holds(told, plaintext):
+            raise ProtocolError(
+                "EchoedPlaintext",
+                "the answer repeats the data key where that should be encrypted",
+                hint="the endpoint is no KMS: check --endpoint",
+            )
         if len(plaintext) != 32:
             raise ProtocolError(
                 "InvalidAnswer",
@@ -252,15 +252,19 @@ class KmsClient:
                 hashlib.sha256(body).hexdigest(),
             ),
         }
-        if credentials.token:
-            headers[HEADER_TOKEN] = credentials.token
-        try:
+        if not credentials.token:
             return await self._transport.post(headers, body, self._answered)
-        except ServiceError as error:
-            if not credentials.token:
-                raise
-            # All that is sent of the credentials; the key never leaves.
-            raise without_secret(error, credentials.token.encode()) from None
+        headers[HEADER_TOKEN] = credentials.token
+        # All that is sent of the credentials; the key never leaves. Padding is nothing secret.
+        token = credentials.token.rstrip("=")
+        try:
+            answer = await self._transport.post(headers, body, self._answered)
+        except KmsError as error:
+            raise without_secret(error, token.encode()) from None
+        if self._token_forms[0] != token:
+            self._token_forms = token, long_forms(token.encode())
+        refuse_token(answer, self._token_forms[1])
+        return answer
 
     def _answered(self, answer: Answer) -> dict[str, Any]:
         response = response_of(answer)

@@ -47,8 +47,12 @@ def holds(text: str, plaintext: bytes) -> bool:
     """
     if len(plaintext) < _SHORT:
         return False
-    forms = (form for form in _written_forms(plaintext) if len(form) >= _SHORT)
-    return any(form in text for form in forms) or _repeats(text, plaintext)
+    return any(form in text for form in long_forms(plaintext)) or _repeats(text, plaintext)
+
+
+def long_forms(plaintext: bytes) -> list[str]:
+    """The written forms that are not found in other texts by chance."""
+    return [form for form in _written_forms(plaintext) if len(form) >= _SHORT]
 
 
 def _written_forms(plaintext: bytes) -> list[str]:

@@ -12,6 +12,9 @@ from batchkms.runs.verification import Verification
 from batchkms.runs.verifyfindings import Kind
 from batchkms.tally import Tally
 
+_LONGEST_CODE = 60
+"""What is shown of an error code: the service's own are shorter, another may say anything."""
+
 _ADVICE = {
     Kind.CORRUPTED: "restore the rows that do not decrypt, or encrypt them anew",
     Kind.ID: "if all of them differ: check --id-field",
@@ -159,7 +162,7 @@ def _unverified(outcome: Verification) -> list[str]:
     }
     lines = [f"  unverified: {rows:,} {why}" for why, rows in counts.items() if rows]
     classes = [f"{name} {rows:,}" for name, rows in unverified.by_class.most_common()]
-    codes = [f"{code} {rows:,}" for code, rows in unverified.by_code.most_common(6)]
+    codes = [f"{code[:_LONGEST_CODE]} {rows:,}" for code, rows in unverified.by_code.most_common(6)]
     if classes:
         lines.append(f"  unverified by class: {', '.join(classes)} ({', '.join(codes)})")
     return lines

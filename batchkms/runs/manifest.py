@@ -114,13 +114,21 @@ class Manifest:
                     hint="use the batchkms that wrote it",
                 )
             _check(content)
+            # What is nested too deeply could not be written again.
+            orjson.dumps(content)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be read: {error.strerror}", hint="check its permissions"
             ) from None
-        except (orjson.JSONDecodeError, msgspec.ValidationError, KeyError, TypeError):
+        except (
+            orjson.JSONDecodeError,
+            msgspec.ValidationError,
+            KeyError,
+            TypeError,
+            RecursionError,
+        ):
             raise ConfigError(
                 f"{path} is no manifest", hint="restore it, or begin anew with --overwrite"
             ) from None

@@ -47,6 +47,10 @@ class CiphertextMapper(Mapper):
         self._needs_key = needs_key
 
     @property
+    def _plaintext_column(self) -> str:
+        return self._fields.plaintext
+
+    @property
     def _context_column(self) -> str:
         return self._fields.context
 

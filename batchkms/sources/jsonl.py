@@ -96,17 +96,25 @@ class JsonlReader:
             if self.unseen:
                 self.unseen.difference_update(row)
             if self._keep:
-                rows.append(map_row(row, seq, line, self._kept(text)))
+                try:
+                    kept = self._kept(text)
+                except RecursionError:
+                    rows.append(_too_deep(seq, line))
+                    continue
+                rows.append(map_row(row, seq, line, kept))
             else:
                 rows.append(map_row(row, seq, line))
         self._lines, self._seq = line, seq
         return rows
 
     def _kept(self, text: bytes) -> Kept:
-        """The columns to keep as they are written: a number must not change its digits."""
+        """The columns to keep as they are written: a number must not change its digits.
+
+        Raises RecursionError for what is nested too deeply.
+        """
         try:
             written = _WRITTEN.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         # A copy, or the whole row would stay in memory with its plaintext.
         return {name: written[name].copy() for name in self._keep if name in written} or None
@@ -145,3 +153,8 @@ def _invalid(text: bytes, column: int, seq: int, line: int) -> Result:
 def _no_object(seq: int, line: int) -> Result:
     reason = "the row is no JSON object; write one JSON object a line"
     return rejected(seq, None, "NotAnObject", f"line {line}: {reason}")
+
+
+def _too_deep(seq: int, line: int) -> Result:
+    reason = "a value of the row is nested too deeply to be kept; take it out"
+    return rejected(seq, None, "InvalidJson", f"line {line}: {reason}")

@@ -89,12 +89,18 @@ class Mapper(ABC):
         self, row: Mapping[str, Any], ordinal: int, line: int, kept: Kept, *, lax: bool = False
     ) -> int | Result:
         """The `seq` that a result row brought, or the Result of one that passes through."""
-        own = passed_on(row, ordinal, line, lax=lax)
+        secret_columns = {"plaintext", self._plaintext_column}
+        own = passed_on(row, ordinal, line, lax=lax, secret_columns=secret_columns)
         if self.first_own is None and is_own(own):
             self.first_own = ordinal
         if isinstance(own, Result):
             own.kept = kept
         return own
+
+    @property
+    @abstractmethod
+    def _plaintext_column(self) -> str:
+        """The column of the plaintext, if the input has one."""
 
     @property
     @abstractmethod

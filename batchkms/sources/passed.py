@@ -6,11 +6,13 @@ that was ok is a record like any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from binascii import a2b_base64, unhexlify
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from batchkms.kms.scrub import holds, scrub
 from batchkms.records import (
     MAX_CONTEXT_CHARACTERS,
     MAX_ID_CHARACTERS,
@@ -20,6 +22,15 @@ from batchkms.records import (
 )
 
 _STATUSES = ("ok", "failed")
+
+_CARRIED = (
+    *("seq", "id", "status", "key_id", "encryption_context"),
+    *("class", "code", "message", "request_id", "attempts"),
+)
+"""All that passes through of a row that had failed: any other column may be what is secret."""
+
+# It was measured in another run, and the statistics of this one are not to count it.
+_READ = (*_CARRIED, "latency_ms")
 
 _MOST = 2**63 - 1
 """The largest number that every reader of a result file takes for an integer."""
@@ -31,11 +42,17 @@ def is_result_row(row: Mapping[str, Any]) -> bool:
 
 
 def passed_on(
-    row: Mapping[str, Any], ordinal: int, line: int, *, lax: bool = False
+    row: Mapping[str, Any],
+    ordinal: int,
+    line: int,
+    *,
+    lax: bool = False,
+    secret_columns: Collection[str] = ("plaintext",),
 ) -> int | Result:
     """The `seq` of a row that was ok, or the Result of one that had failed or is damaged.
 
-    `lax` takes numbers that are written as text, as in CSV.
+    `lax` takes numbers that are written as text, as in CSV. What stands in `secret_columns` is
+    taken out of what the row says of its failure.
     """
     try:
         seq = msgspec.convert(row["seq"], int, strict=not lax)
@@ -43,7 +60,8 @@ def passed_on(
             return _damaged(ordinal, line, "its seq is out of range")
         if row["status"] == "ok":
             return seq
-        failed = msgspec.convert(row, EarlierResult, strict=not lax)
+        read = {name: row[name] for name in _READ if name in row}
+        failed = msgspec.convert(read, EarlierResult, strict=not lax)
     except msgspec.ValidationError:
         # Its text may repeat a value of the row.
         return _damaged(ordinal, line, "a column of it is missing or of the wrong type")
@@ -53,15 +71,38 @@ def passed_on(
         return _damaged(ordinal, line, "its attempts are out of range")
     if any(len(text or "") > most for text, most in _longest(failed)):
         return _damaged(ordinal, line, "a column of it is longer than any that a run writes")
-    failed.ciphertext = None
-    # It was measured in another run: the statistics of this one are not to count it.
     failed.latency_ms = None
+    for column in secret_columns:
+        for secret in _forms(row.get(column)):
+            _take_out(failed, secret)
     return failed
 
 
 def is_own(kept: int | Result) -> bool:
     """Whether what `passed_on` gave has the row's own `seq`, and not its ordinal."""
     return not isinstance(kept, Result) or isinstance(kept, EarlierResult)
+
+
+def _forms(value: object) -> Iterator[bytes]:
+    """What a plaintext's column may stand for: the text, or what it encodes."""
+    if not isinstance(value, str) or not value:
+        return
+    yield value.encode()
+    for decode in (a2b_base64, unhexlify):
+        try:
+            yield decode(value)
+        except ValueError:
+            continue
+
+
+def _take_out(failed: EarlierResult, secret: bytes) -> None:
+    """Leaves nothing of a secret in what an earlier run said of the failure."""
+    if failed.message:
+        failed.message = scrub(failed.message, secret)
+    if holds(failed.code or "", secret):
+        failed.code = "EchoedPlaintext"
+    if holds(failed.request_id or "", secret):
+        failed.request_id = None
 
 
 def _longest(row: Result) -> list[tuple[str | None, int]]:

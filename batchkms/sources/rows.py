@@ -44,6 +44,10 @@ class RowMapper(Mapper):
         self._decode = _DECODERS[fields.encoding]
 
     @property
+    def _plaintext_column(self) -> str:
+        return self._fields.plaintext
+
+    @property
     def _context_column(self) -> str:
         return self._fields.context
 

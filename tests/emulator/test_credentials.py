@@ -230,3 +230,11 @@ def test_a_rule_for_an_action_that_does_not_exist_is_refused(tmp_path: Path, act
     with pytest.raises(ConfigError, match="no action is called so") as caught:
         read_credentials(path)
     assert "Decrypt" in (caught.value.hint or "") or action == "kms:"
+
+
+@pytest.mark.parametrize("name", ["deep.toml", "deep.json"])
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(("a = " if name.endswith("toml") else "") + "[" * 100_000)
+    with pytest.raises(ConfigError, match=name):
+        read_credentials(path)

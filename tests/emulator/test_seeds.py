@@ -383,3 +383,10 @@ async def test_a_key_that_is_old_by_its_file_keeps_its_material(tmp_path: Path) 
         assert shown["LastRotateTime"] == 0
         assert clock.now_s < shown["NextRotateTime"] <= clock.now_s + 7 * 86_400
         assert (shown["NextRotateTime"] - shown["CreateTime"]) % (7 * 86_400) == 0
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text("a = " + "[" * 2_000)
+    with pytest.raises(ConfigError, match="deep.toml"):
+        read_seed_file(path)

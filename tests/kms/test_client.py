@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import traceback
 from base64 import b64encode
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkms import __version__
-from batchkms.errors import ConfigError, ProtocolError, ServiceError
-from batchkms.kms.answers import DataKey, Decrypted, Encrypted
+from batchkms.errors import ConfigError, ProtocolError, Scope, ServiceError
+from batchkms.kms.answers import DataKey, Decrypted, Encrypted, echoes
 from batchkms.kms.client import KmsClient
 from batchkms.kms.credentials import Credentials, StaticCredentials
 from batchkms.kms.transport import Answer
@@ -319,6 +320,146 @@ async def test_a_code_that_holds_the_plaintext_is_not_kept(code: str) -> None:
             await client.encrypt(KEY_ID, b"hunter2")
     assert caught.value.code == "EchoedPlaintext"
     assert "hunter2" not in str(caught.value)
+
+
+SECRET = b"a secret value"
+TOKEN = "the+session/token=="
+DATA_KEY = bytes(range(200, 232))
+ALL_CALLS: list[Callable[[KmsClient], Any]] = [
+    lambda kms: kms.encrypt(KEY_ID, b"hunter2"),
+    lambda kms: kms.decrypt(BLOB),
+    lambda kms: kms.reencrypt(BLOB),
+    lambda kms: kms.generate_data_key(KEY_ID),
+]
+
+
+def written(secret: bytes) -> list[str]:
+    """Forms in which a ciphertext may hold a secret."""
+    at = [b64encode(b"\0" * offset + secret + b"xx").decode() for offset in range(3)]
+    return [secret.hex(), secret.hex().upper(), *at, *(urlsafe(text) for text in at)]
+
+
+def urlsafe(text: str) -> str:
+    return text.replace("+", "-").replace("/", "_")
+
+
+async def refused(call: Callable[[KmsClient], Any], answer: Any, *secrets: str) -> ProtocolError:
+    """The error that a call ends with, which shows none of the secrets."""
+    async with client_on(Replay(answer), token=TOKEN) as client:
+        with pytest.raises(ProtocolError) as caught:
+            await call(client)
+    shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.request_id)
+    assert not [secret for secret in secrets if secret in shown]
+    return caught.value
+
+
+@pytest.mark.parametrize("secret", [SECRET, b"\xfb\xef\xbe?>~\xff\xff", b"sixsix"])
+@pytest.mark.parametrize("form", range(8))
+async def test_a_ciphertext_that_holds_the_plaintext_in_another_form(
+    secret: bytes, form: int
+) -> None:
+    answer = encrypted(CiphertextBlob=written(secret)[form])
+    error = await refused(lambda kms: kms.encrypt(KEY_ID, secret), answer)
+    assert error.code == "EchoedPlaintext"
+
+
+@given(plaintext=st.binary(min_size=6, max_size=4096))
+def test_a_ciphertext_is_not_taken_for_its_plaintext(plaintext: bytes) -> None:
+    text = b64encode(os.urandom(len(plaintext) + 150)).decode()
+    assert not echoes(text, plaintext, b64encode(plaintext).decode())
+
+
+@pytest.mark.parametrize("field", ["KeyId", "RequestId"])
+async def test_a_decrypted_plaintext_is_in_nothing_else_of_the_answer(field: str) -> None:
+    fields = {"Plaintext": b64encode(b"hunter2").decode(), "KeyId": KEY_ID, field: "x-hunter2"}
+    error = await refused(lambda kms: kms.decrypt(BLOB), response(**fields), "hunter2")
+    assert error.code == "EchoedPlaintext"
+
+
+async def test_a_plaintext_may_be_the_id_of_the_cmk() -> None:
+    answer = response(Plaintext=b64encode(KEY_ID.encode()).decode(), KeyId=KEY_ID)
+    assert (await client_on(Replay(answer)).decrypt(BLOB)).plaintext == KEY_ID.encode()
+
+
+async def test_a_request_id_that_holds_the_plaintext_is_in_no_error() -> None:
+    answer = response(RequestId="hunter2.r-1", Error={"Code": "bad code!", "Message": "hunter2"})
+    error = await refused(lambda kms: kms.encrypt(KEY_ID, b"hunter2"), answer, "hunter2")
+    assert error.code == "EchoedPlaintext"
+
+
+async def test_letters_of_a_known_code_are_no_plaintext() -> None:
+    answer = response(Error={"Code": "InternalError", "Message": "no"})
+    with pytest.raises(ServiceError, match="InternalError"):
+        await client_on(Replay(answer)).encrypt(KEY_ID, b"internal")
+
+
+@pytest.mark.parametrize("call", ALL_CALLS)
+@pytest.mark.parametrize("error", [None, {"Code": "bad code!"}, {"Code": "X", "Message": TOKEN}])
+@pytest.mark.parametrize("form", [TOKEN.rstrip("=").encode().hex(), b64encode(TOKEN.encode())])
+async def test_the_session_token_is_in_no_request_id(
+    call: Callable[[KmsClient], Any], error: Any, form: str | bytes
+) -> None:
+    text = (form if isinstance(form, str) else form.decode()).rstrip("=")
+    fields: dict[str, Any] = {"RequestId": f"r.{text}", "Plaintext": b64encode(DATA_KEY).decode()}
+    fields |= {"KeyId": KEY_ID, "SourceKeyId": KEY_ID, "CiphertextBlob": BLOB, "ReEncrypted": True}
+    found = await refused(call, response(**fields, Error=error), text, TOKEN)
+    assert (found.code, found.verdict.scope) == ("EchoedPlaintext", Scope.RUN)
+
+
+@pytest.mark.parametrize("field", ["CiphertextBlob", "KeyId", "SourceKeyId"])
+async def test_the_session_token_is_in_no_answer(field: str) -> None:
+    fields = {"KeyId": KEY_ID, "SourceKeyId": KEY_ID, "CiphertextBlob": BLOB, "ReEncrypted": True}
+    fields[field] = f"{TOKEN}-blob"
+    error = await refused(lambda kms: kms.reencrypt(BLOB), response(**fields), TOKEN)
+    assert error.code == "EchoedPlaintext"
+    nested = response(KeyMetadatas=[{"Alias": TOKEN}])
+    error = await refused(lambda kms: kms.describe_keys(["a"]), nested, TOKEN)
+    assert error.code == "EchoedPlaintext"
+
+
+async def test_a_session_token_may_be_what_was_decrypted() -> None:
+    answer = response(Plaintext=b64encode(TOKEN.encode()).decode(), KeyId=KEY_ID)
+    async with client_on(Replay(answer), token=TOKEN) as client:
+        assert (await client.decrypt(BLOB)).plaintext == TOKEN.encode()
+
+
+@pytest.mark.parametrize("form", range(8))
+@pytest.mark.parametrize("field", ["CiphertextBlob", "RequestId"])
+async def test_a_data_key_that_is_not_encrypted_is_none(field: str, form: int) -> None:
+    text = written(DATA_KEY)[form].rstrip("=")
+    if field == "RequestId":
+        text = DATA_KEY.hex()
+    answer = encrypted(**{"Plaintext": b64encode(DATA_KEY).decode(), field: text})
+    error = await refused(lambda kms: kms.generate_data_key(KEY_ID), answer, text)
+    assert error.code == "EchoedPlaintext"
+
+
+@pytest.mark.parametrize("field", ["KeyId", "SourceKeyId"])
+@pytest.mark.parametrize("key_id", ["", "a b", "k\x1b[31m", "ключ", "A" * 129, 5, None])
+async def test_a_key_id_that_is_none(field: str, key_id: object) -> None:
+    fields = {"KeyId": KEY_ID, "SourceKeyId": KEY_ID, "CiphertextBlob": BLOB, "ReEncrypted": True}
+    answer = response(Plaintext="QQ==", **{**fields, field: key_id})
+    calls = ALL_CALLS[1:3] if field == "KeyId" else ALL_CALLS[2:3]
+    for call in calls:
+        assert (await refused(call, answer)).code == "InvalidAnswer"
+
+
+async def test_a_key_id_in_other_letters_is_another_key() -> None:
+    answer = encrypted(KeyId="\N{KELVIN SIGN}ey")
+    assert (await refused(lambda kms: kms.encrypt("key", b"x"), answer)).code == "WrongKeyId"
+
+
+@pytest.mark.parametrize("deep", [b"[" * 1000 + b"]" * 1000, b'{"a":' * 1000 + b"1" + b"}" * 1000])
+@pytest.mark.parametrize("call", ALL_CALLS)
+async def test_an_answer_that_is_nested_deep_is_none(
+    call: Callable[[KmsClient], Any], deep: bytes
+) -> None:
+    body = b'{"Response":{"RequestId":"r-1","CiphertextBlob":%b,"Plaintext":%b}}' % (deep, deep)
+    assert (await refused(call, body)).verdict.error_class == "protocol"
+    error = b'{"Response":{"RequestId":"r-1","Error":{"Code":"X","Message":%b}}}' % deep
+    async with client_on(Replay(error)) as client:
+        with pytest.raises(ServiceError, match="X: "):
+            await call(client)
 
 
 @pytest.mark.parametrize("code", ["", "a b", "a\n", "\x9b", "A" * 129, "A..B", ".A", 5, None])

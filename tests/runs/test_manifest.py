@@ -154,3 +154,14 @@ def test_one_that_was_changed_by_hand_is_told_as_none(
     with pytest.raises(ConfigError, match="is no manifest") as told:
         Manifest.load(path)
     assert "--overwrite" in str(told.value.hint)
+
+
+@pytest.mark.parametrize("name", ["format", "command", "input", "more"])
+@pytest.mark.parametrize("depth", [600, 1_010, 5_000])
+def test_one_that_is_nested_too_deeply_is_none(tmp_path: Path, name: str, depth: int) -> None:
+    path = _begun(tmp_path).path
+    content = {**_read(Manifest(path)), name: "DEEP"}
+    deep = '{"a":' * depth + "1" + "}" * depth
+    path.write_text(json.dumps(content).replace('"DEEP"', deep))
+    with pytest.raises(ConfigError):
+        Manifest.load(path)

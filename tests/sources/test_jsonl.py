@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from batchkms.errors import InputError
 from batchkms.sources import open_source
 from batchkms.sources.base import Fields, unseen_texts
-from tests.sources.given import cut, failure, jsonl_reader, only, outcome, record
+from batchkms.sources.jsonl import JsonlReader
+from batchkms.sources.rows import RowMapper
+from tests.sources.given import LONGEST, cut, failure, jsonl_reader, only, outcome, record
 
 GOOD = b'{"plaintext": "x"}'
 PLACES = st.lists(st.integers(0, 80), max_size=8)
@@ -157,3 +160,13 @@ async def test_fields_that_no_row_has_are_told_with_their_options(tmp_path: Path
     assert (
         unseen_texts(source.unseen)[0] == "no row has a field 'cmk' (--key-field): check its name"
     )
+
+
+def test_a_kept_column_that_is_nested_too_deeply_is_not_lost_in_silence() -> None:
+    reader = JsonlReader(RowMapper(Fields()), name="in", longest_row_bytes=LONGEST, keep=["owner"])
+    deep = b"[" * 1_010 + b"]" * 1_010
+    rows = [b'{"plaintext":"x","owner":"o","a":%b}' % deep, b'{"plaintext":"x","owner":"o"}']
+    found = outcome(reader, [b"\n".join(rows)])
+    assert found.codes == ["InvalidJson", None]
+    assert "line 1: a value of the row is nested too deeply" in str(failure(found.rows[0]).message)
+    assert record(found.rows[1]).kept == {"owner": msgspec.Raw(b'"o"')}

@@ -122,6 +122,48 @@ def test_a_failed_row_brings_no_ciphertext_and_no_latency_along() -> None:
     assert (kept.ciphertext, kept.latency_ms) == (None, None)
 
 
+_SECRET = "hunter2SECRET"
+_NOT_SENT = {"seq": 1, "id": "a", "status": "failed", "class": "internal"}
+_NOT_SENT |= {"code": "InternalError", "attempts": 8}
+_SECRETIVE = {
+    **{"ciphertext": "QQ==", "data_key": "QQ==", "mode": "envelope", "plaintext": _SECRET},
+    **{"encoding": "utf8", "source_key_id": "k", "reencrypted": True, "latency_ms": 1.5},
+    "kept": {"a": _SECRET},
+}
+
+
+@pytest.mark.parametrize("fields", [Fields(), Fields(ciphertext="ciphertext")])
+def test_a_failed_row_brings_only_what_says_how_it_failed(fields: Fields) -> None:
+    lines = [json.dumps(_NOT_SENT | _SECRETIVE).encode()]
+    kept = failure(outcome(jsonl_reader(fields=fields), lines).rows[0])
+    assert msgspec.to_builtins(kept) == _NOT_SENT
+    row = {**_NOT_SENT, "ciphertext": "QQ==", "plaintext": _SECRET, "encoding": "utf8"}
+    text = f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
+    kept = failure(outcome(csv_reader(fields=fields), [text.encode()]).rows[0])
+    assert msgspec.to_builtins(kept) == _NOT_SENT
+
+
+@pytest.mark.parametrize("value", [17, ["x"], {"a": 1}])
+def test_a_failed_row_stays_one_whatever_its_other_columns_hold(value: object) -> None:
+    row = _NOT_SENT | dict.fromkeys(_SECRETIVE.keys() - {"latency_ms"}, value)
+    kept = failure(outcome(jsonl_reader(), [json.dumps(row).encode()]).rows[0])
+    assert msgspec.to_builtins(kept) == _NOT_SENT
+
+
+@pytest.mark.parametrize("column", ["plaintext", "password"])
+@pytest.mark.parametrize("written", [_SECRET, "aHVudGVyMlNFQ1JFVA==", _SECRET.encode().hex()])
+def test_what_a_failed_row_says_of_its_failure_does_not_repeat_its_plaintext(
+    column: str, written: str
+) -> None:
+    row = {**_NOT_SENT, column: written, "message": f"{_SECRET} is not valid"}
+    row |= {"code": f"Bad.{_SECRET}", "request_id": f"r-{_SECRET}"}
+    fields = Fields(plaintext="password")
+    kept = failure(outcome(jsonl_reader(fields=fields), [json.dumps(row).encode()]).rows[0])
+    assert _SECRET not in json.dumps(msgspec.to_builtins(kept))
+    assert (kept.seq, kept.code, kept.request_id) == (1, "EchoedPlaintext", None)
+    assert kept.message == "[redacted] is not valid"
+
+
 @pytest.mark.parametrize(
     "change",
     [

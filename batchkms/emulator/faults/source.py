@@ -32,7 +32,7 @@ def _tables(path: Path) -> list[dict[str, Any]]:
             f"the fault file {path} cannot be read: {error.strerror}",
             hint="name a file that exists and that you may read",
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise ConfigError(f"{path}: {reason}", hint=_SHAPE) from None
     tables = document.pop("fault", [])

@@ -12,6 +12,8 @@ from batchkms.sources.profiles.entries import Entry, EntryRows, Flaw, Secret
 from batchkms.sources.reading import Rows, batched
 
 _ASSIGNMENT = re.compile(rb"\s*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=[ \t]*")
+# After the `=` of an assignment: `A==` is no name, but what base64 ends in. It may be a secret.
+_PADDING = re.compile(rb"=\s*")
 _AFTER_QUOTE = re.compile(rb"[ \t]*(?:#.*)?\r*", re.DOTALL)
 _STOPS = {b"'": re.compile(rb"['\\]"), b'"': re.compile(rb'["\\]')}
 
@@ -131,6 +133,10 @@ class DotenvReader:
                 yield from self._row("", Flaw(f"line {self.line}", "InvalidEntry", reason))
                 return
             name, text = found[1].decode(), text[found.end() :]
+            if _PADDING.fullmatch(text) or (not text.strip() and _may_be_base64(name)):
+                reason = "the line looks like the end of a base64 text; put that in quotes"
+                yield from self._row("", Flaw(f"line {self.line}", "InvalidEntry", reason))
+                return
             if text[:1] not in _STOPS:
                 yield from self._unquoted(name, text)
                 return
@@ -229,6 +235,11 @@ class DotenvReader:
             f"{self._name}, line {self.line}: {how}; no line from here on can be trusted",
             hint="correct the value that begins on that line",
         )
+
+
+def _may_be_base64(name: str) -> bool:
+    """Whether a name without a value may be base64 that ends in a single `=`."""
+    return len(name) % 4 == 3 and len(name) > 8 and not (name.isupper() or name.islower())
 
 
 def _secret(place: str, value: _Quoted) -> Secret | Flaw:

@@ -270,3 +270,10 @@ def test_a_wrong_file_is_told_with_its_name(tmp_path: Path, content: bytes, prob
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         read_rules(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text("a = " + "[" * 2_000)
+    with pytest.raises(ConfigError, match="deep.toml"):
+        read_rules(path)
