@@ -12,10 +12,13 @@ from pathlib import Path
 from batchkms.errors import ConfigError, OutputError
 from batchkms.runs.files import (
     PRIVATE_FILE,
+    NotOwn,
     create_private,
     draft_path,
     is_locked,
     lock,
+    make_private,
+    open_own,
     sync_folder,
     write_all,
 )
@@ -70,7 +73,7 @@ class FileOutput:
         """
         try:
             if self.overwrite and self.partial.exists():
-                self._open_locked(os.O_RDWR)
+                self._open_locked()
                 self.partial.unlink()
                 self.close()
             self._fd = create_private(self.partial)
@@ -87,7 +90,7 @@ class FileOutput:
             if not self.partial.exists():
                 os.close(create_private(self.partial))
                 sync_folder(self.path.parent)
-            self._open_locked(os.O_RDWR)
+            self._open_locked()
         except OSError as error:
             self.close()
             raise self._refused(error) from None
@@ -114,7 +117,7 @@ class FileOutput:
         """
         try:
             if self._fd < 0:
-                self._open_locked(os.O_RDWR)
+                self._open_locked()
             self._open_sums()
             return os.dup(self._fd)
         except OSError as error:
@@ -240,12 +243,14 @@ class FileOutput:
     def _partial_sums(self) -> Path:
         return self.partial.with_name(f"{self.partial.name}.sums")
 
-    def _open_locked(self, flags: int) -> None:
-        self._fd = os.open(self.partial, flags | getattr(os, "O_NOFOLLOW", 0))
+    def _open_locked(self) -> None:
+        self._fd = open_own(self.partial)
         lock(self._fd)
         # Whoever held the lock a moment ago may have given the file its name since.
         if not os.path.samestat(os.fstat(self._fd), os.stat(self.partial)):
             raise BlockingIOError(errno.EAGAIN, "locked")
+        # Whoever made it, plaintexts may come to be in it.
+        make_private(self._fd)
 
     def _open_sums(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
@@ -263,6 +268,11 @@ class FileOutput:
             return ConfigError(f"another run is writing {self.partial}", hint=hint)
         if isinstance(error, FileExistsError):
             return ConfigError(f"another run has just made {self.partial}", hint=hint)
+        if isinstance(error, NotOwn):
+            return ConfigError(
+                f"{self.partial} {error.strerror}, and results would not be private in it",
+                hint="move it away, or name another output with -o",
+            )
         return ConfigError(
             f"{self.partial} cannot be written: {error.strerror}",
             hint="check the permissions and the space of its folder, or another -o",
