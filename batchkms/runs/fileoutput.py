@@ -11,7 +11,6 @@ from pathlib import Path
 
 from batchkms.errors import ConfigError, OutputError
 from batchkms.runs.files import (
-    PRIVATE_FILE,
     NotOwn,
     create_private,
     draft_path,
@@ -62,9 +61,11 @@ class FileOutput:
 
     def files(self) -> list[Path]:
         """Every file that a run makes or replaces."""
-        manifest = manifest_path(self.path)
-        sums = [sums_path(self.path), self._partial_sums]
-        return [self.path, self.partial, manifest, draft_path(manifest), *sums]
+        return [self.path, self.partial, manifest_path(self.path), *self.side_files()]
+
+    def side_files(self) -> list[Path]:
+        """Files that a run makes beside a partial file or a manifest, and never without."""
+        return [draft_path(manifest_path(self.path)), sums_path(self.path), self._partial_sums]
 
     def create(self) -> None:
         """Makes the partial file and locks it. Raises ConfigError.
@@ -228,7 +229,8 @@ class FileOutput:
 
     def discard(self) -> None:
         """Removes the partial file, in which no row is."""
-        for path in (self.partial, self._partial_sums):
+        # The partial file last: while it is there, the other is known to be of a run.
+        for path in (self._partial_sums, self.partial):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         self.close()
@@ -253,8 +255,9 @@ class FileOutput:
         make_private(self._fd)
 
     def _open_sums(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-        self._sums_fd = os.open(self._partial_sums, flags, PRIVATE_FILE)
+        # Made anew, not emptied: under a second name it may be somebody's file.
+        self._partial_sums.unlink(missing_ok=True)
+        self._sums_fd = create_private(self._partial_sums)
 
     def _take(self, data: bytes, sums: bytes) -> None:
         write_all(self._sums_fd, sums)
