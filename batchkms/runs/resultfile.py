@@ -7,7 +7,7 @@ last whole row ends is known to the byte.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -123,7 +123,18 @@ def sink_of_file(file: BinaryIO, format: str) -> Sink:
         names = []
     if tuple(names[: len(BASE_COLUMNS)]) != BASE_COLUMNS:
         raise BadResultFile(_OTHER_COLUMNS, offset=0, line=1, torn=not line.endswith(b"\n"))
+    _refuse_twice(names)
     return sink_of(format, names[len(BASE_COLUMNS) :])
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    """Raises BadResultFile where two columns have a name: what one says would count for both."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            reason = f"the column {name[:80]!r} is there twice"
+            raise BadResultFile(reason, offset=0, line=1, torn=False)
+        seen.add(name)
 
 
 _OTHER_COLUMNS = "it does not begin with the columns of results"
@@ -132,6 +143,8 @@ _OTHER_COLUMNS = "it does not begin with the columns of results"
 def _after_header(file: BinaryIO, sink: Sink) -> int:
     """How long the header is, which is passed. Raises BadResultFile if it is another one."""
     header = sink.header()
+    if sink.format == "csv":
+        _refuse_twice((*BASE_COLUMNS, *sink.columns))
     found = file.read(len(header))
     if found != header:
         torn = header.startswith(found)
@@ -168,8 +181,14 @@ def _csv_rows(
         quotes += raw.count(b'"')
         if len(held) >= LONGEST_RESULT_BYTES:
             raise _damaged(offset, row_line)
-        if quotes % 2 or not held.endswith(b"\r\n"):
+        if quotes % 2:
             continue  # a line end inside a quoted cell
+        if not held.endswith(b"\r\n"):
+            if not raw.endswith(b"\n"):
+                continue  # the end of the file
+            # Known at once: to look on for a line end of ours would read all that follows anew
+            # for every such line.
+            raise _damaged(offset, row_line)
         row = bytes(held)
         yield ResultRow(row, row_line, _csv_result(row, columns, offset, row_line))
         offset += len(row)
