@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from batchkms.cli.connect import connect, found_rate, less_reserve
+from batchkms.cli.inputs import refuse_special
 from batchkms.cli.logs import log_to_stderr
 from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import command_options, printable
@@ -66,6 +67,7 @@ async def _run(spec: JobSpec) -> int:
     began_s = time.monotonic()
     tally = Tally()
     sigterm_is_sigint()
+    refuse_special(spec.input)
     seed = spec.seed if spec.seed is not None else secrets.randbelow(2**53)
     async with AsyncExitStack() as stack:
         source = _inventory(spec, stack)
@@ -89,6 +91,11 @@ async def _run(spec: JobSpec) -> int:
         )
         ending = await _compared(spec, source, engine, outcome)
         outcome.end(operation, complete=ending.state is State.FINISHED)
+    if unsampled := outcome.unverified.other_context:
+        say(
+            f"batchkms: {unsampled:,} rows that are not in the sample were reencrypted and have "
+            "another encryption context than the inventory: they are unverified"
+        )
     summary = VerifySummary(
         outcome=outcome,
         state=ending.state,

@@ -73,6 +73,15 @@ def make_private(fd: int) -> None:
         os.fchmod(fd, PRIVATE_FILE)
 
 
+def is_special(path: str | Path) -> bool:
+    """Whether it is a FIFO, a device or the like, of which reading may never come to an end."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def lock(fd: int) -> None:
     """Locks a file for this process until the descriptor is closed, however it ends.
 

@@ -168,6 +168,18 @@ def test_an_output_that_must_not_be_written_is_refused(
     assert told in _refused(batchkms, *command, *options)
 
 
+@pytest.mark.parametrize("command", ["verify", "inspect", "audit"])
+@pytest.mark.parametrize("kind", ["FIFO", "device"])
+def test_a_result_file_that_is_none_is_not_waited_for(
+    batchkms: Program, command: str, kind: str
+) -> None:
+    batchkms.write("in.jsonl", GOOD)
+    path = batchkms.folder / "out.jsonl"
+    os.mkfifo(path) if kind == "FIFO" else path.symlink_to("/dev/zero")
+    more = ["--against", "in.jsonl", "--emulator"] if command == "verify" else []
+    assert "out.jsonl is no regular file" in _refused(batchkms, command, "out.jsonl", *more)
+
+
 SIDE_FILES = ["out.jsonl.partial.sums", "out.jsonl.run.sums", "out.jsonl.run.json.tmp"]
 
 
