@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from batchkms.cli.inputs import job_of, open_input
+from batchkms.cli.inputs import job_of, open_input, refuse_special
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import command_options, printable
 from batchkms.cli.streams import put, say
@@ -50,6 +50,7 @@ def run_audit(spec: JobSpec) -> int:
     Raises ConfigError and InputError.
     """
     output = spec.output
+    refuse_special(output)
     manifest = _finished(Path(output))
     outcome = OutputAudit(Path(output), manifest.content)
     try:

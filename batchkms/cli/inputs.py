@@ -8,6 +8,7 @@ from typing import Any
 
 from batchkms.errors import ConfigError
 from batchkms.job import JobSpec, job_from
+from batchkms.runs.files import is_special
 from batchkms.runs.manifest import Manifest
 from batchkms.sources import input_format, open_source
 from batchkms.sources.base import DEFAULT_FIELDS, Source
@@ -63,3 +64,11 @@ def job_of(
         config=None,
         base=settings,
     )
+
+
+def refuse_special(output: str) -> None:
+    """Raises ConfigError if a result file that is to be read is a FIFO or a device."""
+    if is_special(output):
+        raise ConfigError(
+            f"{output} is no regular file", hint="name a result file: it is read more than once"
+        )

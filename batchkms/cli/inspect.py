@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from batchkms.checks.census import take_census
+from batchkms.cli.inputs import refuse_special
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import command_options, printable
 from batchkms.cli.streams import put, say
@@ -34,6 +35,8 @@ def inspect(input: str | None, config: str | None, **flags: Any) -> None:
 
 def run_inspect(spec: JobSpec) -> int:
     """Tells what a result file holds and returns the exit code. Raises ConfigError, InputError."""
+    if spec.input != "-":
+        refuse_special(spec.input)
     census = take_census(spec.input, format=spec.format)
     if spec.summary == "json":
         put(ascii_json(census.as_json()))

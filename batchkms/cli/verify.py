@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from batchkms.cli.connect import assumed_rate, connect, found_rate, less_reserve
+from batchkms.cli.inputs import refuse_special
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import command_options, printable
@@ -76,6 +77,7 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
     began_s = time.monotonic()
     tally = Tally()
     end_on_signals()
+    refuse_special(spec.input)
     seed = spec.seed if spec.seed is not None else secrets.randbelow(2**53)
     async with AsyncExitStack() as stack:
         source = _inventory(spec, stack)
@@ -105,6 +107,11 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
         )
         ending = await _compared(spec, source, engine, outcome, reload)
         outcome.end(operation, complete=ending.state is State.FINISHED)
+    if unsampled := outcome.unverified.other_context:
+        say(
+            f"batchkms: {unsampled:,} rows that are not in the sample were reencrypted and have "
+            "another encryption context than the inventory: they are unverified"
+        )
     summary = VerifySummary(
         outcome=outcome,
         state=ending.state,

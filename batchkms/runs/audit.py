@@ -110,7 +110,7 @@ class OutputAudit:
 
     def _expected(self) -> Iterator[RowSum] | None:
         path = sums_path(self._path)
-        return _sums_of(path) if path.exists() else None
+        return _sums_of(path) if path.is_file() else None
 
     def _written(self) -> RowSet:
         """Every row that the run has written, as its checksums say."""

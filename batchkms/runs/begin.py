@@ -115,7 +115,7 @@ def begin_run(
     With `resume` the partial output is open and locked then; else nothing is made yet.
 
     Raises AlreadyFinished, and ConfigError if the output cannot be written, another run writes
-    it, or what is there is of another run.
+    it, or what is there is of another run or of another input.
     """
     if isinstance(output, StdoutOutput):
         return Begun(identity=identity, output=output, done=RowSet())
@@ -124,6 +124,7 @@ def begin_run(
         refuse_other(manifest, identity)
         refuse_smaller_part(manifest, identity, finished=left is Left.FINISHED)
     if left is Left.FINISHED and manifest is not None:
+        _refuse_changed(manifest, identity)
         raise AlreadyFinished(str(output.path), manifest.content)
     if left is Left.NOTHING:
         fresh = Manifest(manifest_path(output.path))
@@ -167,18 +168,39 @@ def _unless_known(manifest: Manifest, identity: Identity) -> Prefix | None:
     All rows were read by a run that has finished: to compare them while they are sent, every
     failed one would have to be held until the last one was read.
     """
-    noted = manifest.content["input"].get("sha256")
-    is_file = identity.input_path != "-" and "size_bytes" in identity.input
-    if noted is None or not is_file:
+    same = _is_same_file(manifest, identity)
+    if same is None:
         return manifest.read
-    with open(identity.input_path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != noted:
+    if not same:
         raise ConfigError(
             f"{identity.input_path} is another input than that of the run",
             hint="restore it, or name the right one with --input",
         )
     return None
+
+
+def _refuse_changed(manifest: Manifest, identity: Identity) -> None:
+    """Raises ConfigError if the input is a file and not the one that the run has read.
+
+    Nothing is sent that could be compared on the way, and rows that were changed would be taken
+    for done.
+    """
+    if _is_same_file(manifest, identity) is False:
+        raise ConfigError(
+            f"{identity.input_path} was changed since its run finished, and what it holds now is "
+            "not done",
+            hint="restore it, begin anew with --overwrite, or name another output with -o",
+        )
+
+
+def _is_same_file(manifest: Manifest, identity: Identity) -> bool | None:
+    """Whether the input is the very file that the run has read; None where that is not known."""
+    noted = manifest.content["input"].get("sha256")
+    is_file = identity.input_path != "-" and "size_bytes" in identity.input
+    if noted is None or not is_file:
+        return None
+    with open(identity.input_path, "rb") as file:
+        return bool(hashlib.file_digest(file, "sha256").hexdigest() == noted)
 
 
 def _go_on(

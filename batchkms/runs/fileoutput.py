@@ -11,11 +11,13 @@ from pathlib import Path
 
 from batchkms.errors import ConfigError, OutputError
 from batchkms.runs.files import (
-    PRIVATE_FILE,
+    NotOwn,
     create_private,
     draft_path,
     is_locked,
     lock,
+    make_private,
+    open_own,
     sync_folder,
     write_all,
 )
@@ -59,9 +61,11 @@ class FileOutput:
 
     def files(self) -> list[Path]:
         """Every file that a run makes or replaces."""
-        manifest = manifest_path(self.path)
-        sums = [sums_path(self.path), self._partial_sums]
-        return [self.path, self.partial, manifest, draft_path(manifest), *sums]
+        return [self.path, self.partial, manifest_path(self.path), *self.side_files()]
+
+    def side_files(self) -> list[Path]:
+        """Files that a run makes beside a partial file or a manifest, and never without."""
+        return [draft_path(manifest_path(self.path)), sums_path(self.path), self._partial_sums]
 
     def create(self) -> None:
         """Makes the partial file and locks it. Raises ConfigError.
@@ -70,7 +74,7 @@ class FileOutput:
         """
         try:
             if self.overwrite and self.partial.exists():
-                self._open_locked(os.O_RDWR)
+                self._open_locked()
                 self.partial.unlink()
                 self.close()
             self._fd = create_private(self.partial)
@@ -87,7 +91,7 @@ class FileOutput:
             if not self.partial.exists():
                 os.close(create_private(self.partial))
                 sync_folder(self.path.parent)
-            self._open_locked(os.O_RDWR)
+            self._open_locked()
         except OSError as error:
             self.close()
             raise self._refused(error) from None
@@ -114,7 +118,7 @@ class FileOutput:
         """
         try:
             if self._fd < 0:
-                self._open_locked(os.O_RDWR)
+                self._open_locked()
             self._open_sums()
             return os.dup(self._fd)
         except OSError as error:
@@ -225,7 +229,8 @@ class FileOutput:
 
     def discard(self) -> None:
         """Removes the partial file, in which no row is."""
-        for path in (self.partial, self._partial_sums):
+        # The partial file last: while it is there, the other is known to be of a run.
+        for path in (self._partial_sums, self.partial):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         self.close()
@@ -240,16 +245,19 @@ class FileOutput:
     def _partial_sums(self) -> Path:
         return self.partial.with_name(f"{self.partial.name}.sums")
 
-    def _open_locked(self, flags: int) -> None:
-        self._fd = os.open(self.partial, flags | getattr(os, "O_NOFOLLOW", 0))
+    def _open_locked(self) -> None:
+        self._fd = open_own(self.partial)
         lock(self._fd)
         # Whoever held the lock a moment ago may have given the file its name since.
         if not os.path.samestat(os.fstat(self._fd), os.stat(self.partial)):
             raise BlockingIOError(errno.EAGAIN, "locked")
+        # Whoever made it, plaintexts may come to be in it.
+        make_private(self._fd)
 
     def _open_sums(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-        self._sums_fd = os.open(self._partial_sums, flags, PRIVATE_FILE)
+        # Made anew, not emptied: under a second name it may be somebody's file.
+        self._partial_sums.unlink(missing_ok=True)
+        self._sums_fd = create_private(self._partial_sums)
 
     def _take(self, data: bytes, sums: bytes) -> None:
         write_all(self._sums_fd, sums)
@@ -263,6 +271,11 @@ class FileOutput:
             return ConfigError(f"another run is writing {self.partial}", hint=hint)
         if isinstance(error, FileExistsError):
             return ConfigError(f"another run has just made {self.partial}", hint=hint)
+        if isinstance(error, NotOwn):
+            return ConfigError(
+                f"{self.partial} {error.strerror}, and results would not be private in it",
+                hint="move it away, or name another output with -o",
+            )
         return ConfigError(
             f"{self.partial} cannot be written: {error.strerror}",
             hint="check the permissions and the space of its folder, or another -o",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +15,10 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]  # looked at before each use
 
 PRIVATE_FILE = 0o600
+
+
+class NotOwn(OSError):
+    """A file that others may read or write, or that is another one under a second name."""
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -36,6 +42,44 @@ def create_private(path: Path) -> int:
     # A umask may have taken more away than the rights of others.
     os.fchmod(fd, PRIVATE_FILE)
     return fd
+
+
+def open_own(path: Path) -> int:
+    """A descriptor, to read and write, of a regular file that is this user's alone.
+
+    Raises NotOwn for any other, and OSError. What it lets others do is taken away by
+    `make_private`, once it is known that no other run writes it.
+    """
+    # A FIFO would make the opening wait.
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    fd = os.open(path, flags)
+    found = os.fstat(fd)
+    reason = None
+    if not stat.S_ISREG(found.st_mode):
+        reason = "is no regular file"
+    elif hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+        reason = "belongs to another user"
+    elif found.st_nlink != 1:
+        reason = "has a second name (a hard link)"
+    if reason is not None:
+        os.close(fd)
+        raise NotOwn(errno.EPERM, reason)
+    return fd
+
+
+def make_private(fd: int) -> None:
+    """Takes from everyone but the owner what they may do with an open file. Raises OSError."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(fd, PRIVATE_FILE)
+
+
+def is_special(path: str | Path) -> bool:
+    """Whether it is a FIFO, a device or the like, of which reading may never come to an end."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def lock(fd: int) -> None:

@@ -29,7 +29,7 @@ from batchkms.runs.files import (
 )
 from batchkms.runs.inplacerows import CsvRewriter, JsonlRewriter, Rewriter
 from batchkms.runs.manifest import Manifest, manifest_path
-from batchkms.runs.output import refuse_input, refuse_odd_file
+from batchkms.runs.output import refuse_input, refuse_odd_file, refuse_unclaimed
 from batchkms.runs.resultfile import (
     BadResultFile,
     read_good_rows,
@@ -104,6 +104,8 @@ class InPlaceOutput:
         if self._overwrite:
             return
         manifest = self._manifest()
+        if manifest is None:
+            refuse_unclaimed(draft_path(self._path))
         there = self._path.exists()
         if not self._resume:
             if there:

@@ -94,7 +94,10 @@ def open_output(
         _refuse_existing(output)
     if not overwrite:
         # One that is no manifest is somebody else's file, and told as an error here.
-        Manifest.load(manifest_path(output.path))
+        manifest = Manifest.load(manifest_path(output.path))
+        if manifest is None and not output.partial.exists():
+            for used in output.side_files():
+                refuse_unclaimed(used)
     return output
 
 
@@ -109,6 +112,15 @@ def _refuse_existing(output: FileOutput) -> None:
         raise ConfigError(
             f"the output {output.path} exists already",
             hint="name another one with -o, or add --overwrite to replace it",
+        )
+
+
+def refuse_unclaimed(path: Path) -> None:
+    """Raises ConfigError if there is a file that a run would replace, and none has left it."""
+    if path.exists():
+        raise ConfigError(
+            f"{path} is there, and nothing beside it says that a run has made it",
+            hint="move it away or name another output with -o, or replace it by --overwrite",
         )
 
 

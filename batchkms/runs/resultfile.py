@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -122,6 +122,7 @@ def sink_of_file(file: BinaryIO, format: str) -> Sink:
         return sink_of(format)
     names, _ = _names(file)
     file.seek(0)
+    _refuse_twice(names)
     return sink_of(format, names[len(BASE_COLUMNS) :])
 
 
@@ -141,6 +142,16 @@ def resaved(file: BinaryIO, sink: Sink) -> str | None:
     return "its lines end in LF alone"
 
 
+def _refuse_twice(names: Sequence[str]) -> None:
+    """Raises BadResultFile where two columns have a name: what one says would count for both."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            reason = f"the column {name[:80]!r} is there twice"
+            raise BadResultFile(reason, offset=0, line=1, torn=False)
+        seen.add(name)
+
+
 _OTHER_COLUMNS = "it does not begin with the columns of results"
 
 
@@ -157,6 +168,8 @@ def _after_header(file: BinaryIO, sink: Sink, *, lax: bool) -> tuple[int, int]:
             raise BadResultFile(_OTHER_COLUMNS, offset=0, line=1, torn=False)
         return begin
     header = sink.header()
+    if sink.format == "csv":
+        _refuse_twice((*BASE_COLUMNS, *sink.columns))
     found = file.read(len(header))
     if found != header:
         torn = header.startswith(found)
@@ -199,7 +212,7 @@ def _jsonl_rows(file: BinaryIO, offset: int, line: int) -> Iterator[ResultRow]:
             raise _torn_or_long(raw, offset, line)
         try:
             result = _decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _damaged(offset, line) from None
         yield ResultRow(raw, line, result)
         offset += len(raw)
@@ -229,8 +242,14 @@ def _csv_texts(
         quotes += raw.count(b'"')
         if len(held) >= LONGEST_RESULT_BYTES:
             raise _damaged(offset, row_line)
-        if quotes % 2 or not held.endswith(line_end):
+        if quotes % 2:
             continue  # a line end inside a quoted cell
+        if not held.endswith(line_end):
+            if not raw.endswith(b"\n"):
+                continue  # the end of the file
+            # Known at once: to look on for a line end of ours would read all that follows anew
+            # for every such line.
+            raise _damaged(offset, row_line)
         yield bytes(held), lines
         offset += len(held)
         row_line = lines + 1

@@ -57,7 +57,11 @@ for another context is documented nowhere."""
 _MOST_SEQ = 2**63 - 1
 
 _ROWS_AT_ONCE = 500
-"""After so many rows others have a turn, such as a signal."""
+_BYTES_AT_ONCE = 1024 * 1024
+"""After so many rows or bytes others have a turn, such as a signal."""
+
+OTHER_CONTEXT = "ContextNotDecrypted"
+"""The code of ours for a row whose context only a call could tell to be right."""
 
 
 @dataclass(slots=True)
@@ -72,13 +76,15 @@ class Unverified:
     """The inventory's row cannot be encrypted at all, and the output says that it was."""
     failed_now: int = 0
     """The service did not answer, or not for this CMK."""
+    other_context: int = 0
+    """They are said to be reencrypted with another context, and are not in the sample."""
     by_class: Counter[str] = field(default_factory=Counter)
     by_code: Counter[str] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
         """All of them."""
-        return self.failed_before + self.never_sent + self.failed_now
+        return self.failed_before + self.never_sent + self.failed_now + self.other_context
 
     @property
     def retryable(self) -> bool:
@@ -86,6 +92,11 @@ class Unverified:
         return self.failed_now == self.rows and all(
             verdict_for(code).retryable for code in self.by_code
         )
+
+    def add_other_context(self) -> None:
+        """Counts one of which only decrypting would tell what its context is."""
+        self.other_context += 1
+        self.by_code[OTHER_CONTEXT] += 1
 
     def add(self, result: Result) -> None:
         """Counts the class and code of one."""
@@ -140,12 +151,15 @@ class Verification:
 
     async def read_output(self) -> None:
         """Takes every row of the output into the index. Raises OutputError."""
-        for number, (offset, row) in enumerate(read_good_rows(self._file, self._sink)):
+        rows = since = 0
+        for offset, row in read_good_rows(self._file, self._sink):
             if isinstance(row, BadResultFile):
                 self._find(Kind.DAMAGED, row.reason, None, offset)
             else:
                 self._take(offset, row)
-            if not number % _ROWS_AT_ONCE:
+            rows += 1
+            if rows == _ROWS_AT_ONCE or offset - since >= _BYTES_AT_ONCE:
+                rows, since = 0, offset
                 await asyncio.sleep(0)
         self._plan(self.ok_rows - self._envelopes, self._envelopes)
 
@@ -232,9 +246,14 @@ class Verification:
             self.unverified.never_sent += 1
             self.unverified.add(item)
         elif not self._differs(item, found, place):
+            # Whether a ciphertext can be one at all, no call has to tell.
+            record = self._record(item, found, place)
             if self._all or place.flags & CHOSEN:
-                return self._record(item, found, place)
-            self.matched += 1
+                return record
+            if record is not None and found.encryption_context != item.encryption_context:
+                self.unverified.add_other_context()
+            elif record is not None:
+                self.matched += 1
         return None
 
     def _row_at(self, seq: int, place: Place) -> Result:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkms.records import Result
-from batchkms.runs.resultfile import BadResultFile, read_good_rows, read_row
+from batchkms.records import BASE_COLUMNS, Result
+from batchkms.runs.resultfile import BadResultFile, read_good_rows, read_row, sink_of_file
 from batchkms.sinks import sink_of
 from batchkms.sinks.base import Sink
 
@@ -94,3 +94,33 @@ def test_a_file_that_ends_in_a_row_says_so(format: str) -> None:
 def test_any_bytes_are_read_to_their_end(format: str, data: bytes) -> None:
     sink = sink_of(format)
     _read(sink.header() + b"".join(_written(sink)[:2]) + data, sink)
+
+
+@pytest.mark.parametrize("columns", [("ciphertext",), ("key_id",), ("team", "team")])
+def test_a_header_with_a_column_twice_is_of_no_result_file(columns: tuple[str, ...]) -> None:
+    header = ",".join((*BASE_COLUMNS, *columns)).encode() + b"\r\n"
+    with pytest.raises(BadResultFile, match=f"the column '{columns[-1]}' is there twice"):
+        sink_of_file(io.BytesIO(header), "csv")
+    with pytest.raises(BadResultFile, match="is there twice"):
+        list(read_good_rows(io.BytesIO(header), sink_of("csv", columns)))
+
+
+class _Counting(io.BytesIO):
+    """Counts the bytes that are read."""
+
+    taken = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self.taken += len(line)
+        return line
+
+
+@pytest.mark.parametrize("row", [b"a,b\n", b'"\n', b'a,"\r\n', b'"",b\n'])
+def test_lines_that_are_none_of_ours_are_read_in_linear_time(row: bytes) -> None:
+    sink = sink_of("csv")
+    data = sink.header() + row * 20_000 + _written(sink)[0]
+    file = _Counting(data)
+    *_, (_, last) = read_good_rows(file, sink)
+    assert not isinstance(last, BadResultFile)
+    assert file.taken < 5 * len(data)

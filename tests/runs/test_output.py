@@ -90,6 +90,48 @@ async def test_a_umask_takes_nothing_away(tmp_path: Path) -> None:
     output.close()
 
 
+@pytest.mark.parametrize("begin", [FileOutput.claim, FileOutput.reopen])
+async def test_a_partial_file_that_others_may_read_becomes_private(
+    tmp_path: Path, begin: Callable[[FileOutput], int | None]
+) -> None:
+    output = _output_anyway(tmp_path, overwrite=False)
+    output.partial.touch()
+    output.partial.chmod(0o666)
+    fd = begin(output)
+    assert stat.S_IMODE(output.partial.stat().st_mode) == 0o600
+    output.close()
+    if fd is not None:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("begin", [FileOutput.claim, FileOutput.reopen])
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("hard link", "has a second name"), ("FIFO", "is no regular"), ("other", "another user")],
+)
+async def test_a_partial_file_that_is_not_this_users_alone_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begin: Callable[[FileOutput], object],
+    kind: str,
+    told: str,
+) -> None:
+    output = _output_anyway(tmp_path, overwrite=False)
+    if kind == "FIFO":
+        os.mkfifo(output.partial, 0o644)
+    else:
+        output.partial.touch()
+        output.partial.chmod(0o644)
+    if kind == "hard link":
+        os.link(output.partial, tmp_path / "second")
+    elif kind == "other":
+        me = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    with pytest.raises(ConfigError, match=told):
+        begin(output)
+    assert stat.S_IMODE(output.partial.stat().st_mode) == 0o644
+
+
 async def test_overwriting_keeps_the_old_output_until_the_new_one_is_complete(
     tmp_path: Path,
 ) -> None:

@@ -57,7 +57,8 @@ async def _leave(batchkms: Program, kms: Emulator, holder: list[str]) -> None:
     if holder[0] == "encrypt" and "--overwrite" not in holder:
         output.unlink()
     if "--resume" not in holder and holder[0] == "encrypt":
-        (batchkms.folder / "out.jsonl.run.json").unlink()
+        for name in ("out.jsonl.run.json", "out.jsonl.run.sums"):
+            (batchkms.folder / name).unlink()
     elif "--resume" in holder:
         _edit_manifest(batchkms, holder)
 

@@ -168,6 +168,61 @@ def test_an_output_that_must_not_be_written_is_refused(
     assert told in _refused(batchkms, *command, *options)
 
 
+@pytest.mark.parametrize("command", ["verify", "inspect", "audit"])
+@pytest.mark.parametrize("kind", ["FIFO", "device"])
+def test_a_result_file_that_is_none_is_not_waited_for(
+    batchkms: Program, command: str, kind: str
+) -> None:
+    batchkms.write("in.jsonl", GOOD)
+    path = batchkms.folder / "out.jsonl"
+    os.mkfifo(path) if kind == "FIFO" else path.symlink_to("/dev/zero")
+    more = ["--against", "in.jsonl", "--emulator"] if command == "verify" else []
+    assert "out.jsonl is no regular file" in _refused(batchkms, command, "out.jsonl", *more)
+
+
+SIDE_FILES = ["out.jsonl.partial.sums", "out.jsonl.run.sums", "out.jsonl.run.json.tmp"]
+
+
+@pytest.mark.parametrize("name", [*SIDE_FILES, "out.jsonl.tmp"])
+@pytest.mark.parametrize("more", [[], ["--resume"], ["--overwrite"]])
+def test_a_file_that_no_run_has_left_is_not_replaced(
+    batchkms: Program, name: str, more: list[str]
+) -> None:
+    batchkms.write("in.jsonl", GOOD)
+    precious = batchkms.write("precious", "of somebody else\n")
+    os.link(precious, batchkms.folder / name)
+    in_place = [] if name in SIDE_FILES else ["--in-place-column"]
+    command = ("encrypt", "in.jsonl", "-o", "out.jsonl", "--emulator", *in_place, *more)
+    if "--overwrite" in more:
+        ended = batchkms(*command)
+        assert (ended.code, ended.errors) == (0, []), ended.stderr
+    else:
+        assert f"{name} is there, and nothing beside it says" in _refused(batchkms, *command)
+    assert precious.read_text() == "of somebody else\n"
+
+
+@pytest.mark.parametrize("name", SIDE_FILES)
+def test_what_a_run_that_was_killed_has_left_is_in_nobodys_way(
+    batchkms: Program, name: str
+) -> None:
+    batchkms.write("in.jsonl", GOOD)
+    batchkms.write("out.jsonl.partial", "")
+    batchkms.write(name, "torn")
+    ended = batchkms("encrypt", "in.jsonl", "-o", "out.jsonl", "--emulator", "--resume")
+    assert (ended.code, ended.errors) == (0, []), ended.stderr
+    assert not (batchkms.folder / "out.jsonl.run.json.tmp").exists()
+
+
+def test_the_draft_of_a_run_that_was_killed_is_in_nobodys_way(batchkms: Program) -> None:
+    batchkms.write("in.jsonl", GOOD)
+    command = ("encrypt", "in.jsonl", "-o", "out.jsonl", "--emulator", "--in-place-column")
+    assert batchkms(*command).code == 0
+    (batchkms.folder / "out.jsonl").rename(batchkms.folder / "out.jsonl.tmp")
+    ended = batchkms(*command, "--resume")
+    assert (ended.code, ended.errors) == (0, []), ended.stderr
+    assert not (batchkms.folder / "out.jsonl.tmp").exists()
+
+
 @pytest.mark.parametrize("output", ["in.jsonl", "./in.jsonl"])
 def test_the_input_is_never_the_output(batchkms: Program, output: str) -> None:
     batchkms.write("in.jsonl", GOOD)

@@ -59,6 +59,31 @@ async def test_a_finished_run_is_not_run_again(batchkms: Program, kms: Emulator)
     assert kms.stats.as_json()["actions"]["Encrypt"]["calls"] == 5
 
 
+async def test_a_finished_run_of_an_input_that_was_changed_since_is_refused(
+    batchkms: Program, kms: Emulator
+) -> None:
+    content = inventory("jsonl")
+    path = batchkms.write("in.jsonl", content)
+    assert len(content) > 64 * 1024
+    batchkms.write(
+        "job.toml", '[[step]]\ncommand = "encrypt"\ninput = "in.jsonl"\noutput = "out.jsonl"\n'
+    )
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--resume", *target(kms)]
+    steps = ["run", "job.toml", "--resume", *target(kms)]
+    for again in (command, command, steps):
+        ended = await batchkms.beside(*again, environ=credentials(kms))
+        assert (ended.code, ended.errors) == (0, []), ended.stderr
+    calls = kms.stats.as_json()["actions"]["Encrypt"]["calls"]
+    # The size and the beginning stay as they were.
+    path.write_bytes(content[:-9] + bytes(byte ^ 1 for byte in content[-9:-8]) + content[-8:])
+    for again in (command, steps):
+        ended = await batchkms.beside(*again, environ=credentials(kms))
+        assert ended.code == 2, ended.stderr
+        assert "in.jsonl was changed since its run finished" in ended.errors[0]
+        assert "--overwrite" in ended.hints[0]
+    assert kms.stats.as_json()["actions"]["Encrypt"]["calls"] == calls
+
+
 async def _stopped(batchkms: Program, kms: Emulator, *more: str) -> None:
     """Leaves a run of which a part is done."""
     batchkms.write("in.jsonl", inventory("jsonl"))

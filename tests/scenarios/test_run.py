@@ -71,6 +71,7 @@ async def test_steps_that_have_finished_are_passed_over(batchkms: Program, kms: 
     before = calls(kms)
     (batchkms.folder / "dec.jsonl").unlink()
     (batchkms.folder / "dec.jsonl.run.json").unlink()
+    (batchkms.folder / "dec.jsonl.run.sums").unlink()
     ended = await batchkms.beside(*command, "--summary", "json", environ=credentials(kms))
     assert (ended.code, ended.errors) == (0, [])
     summaries = [json.loads(line) for line in ended.stdout.splitlines()]

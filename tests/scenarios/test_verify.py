@@ -194,6 +194,27 @@ def test_all_of_it_at_once_is_told_apart_and_named_by_line(encrypted: Encrypted)
     assert not any(secret in told for secret in _urls(encrypted).values())
 
 
+def test_rows_beside_the_sample_are_checked_as_far_as_no_call_is_needed(
+    encrypted: Encrypted,
+) -> None:
+    def change(rows: list[Row]) -> None:
+        rows[0]["ciphertext"] = ""
+        del rows[1]["ciphertext"]
+        rows[2]["ciphertext"] = "no blob!"
+        for row in rows[3:]:
+            row |= {"encryption_context": '{"app":"another"}', "source_key_id": "k"}
+            row["reencrypted"] = True
+
+    encrypted.damaged(10, 20, 30, 40, 50, change=change)
+    ended, summary = encrypted.verify("--sample", "1", "--seed", "1")
+    assert (ended.code, summary["calls"]) == (6, 1), ended.stderr
+    assert sorted(_found(summary)) == [("corrupted", seq) for seq in (10, 20, 30)]
+    assert summary["unverified"]["rows"] == BROKEN + 2
+    assert summary["unverified"]["codes"]["ContextNotDecrypted"] == 2
+    assert summary["not_chosen"] == ROWS - BROKEN - 1 - 3 - 2
+    assert "2 rows that are not in the sample were reencrypted" in ended.stderr
+
+
 def test_a_sample_is_the_same_for_a_seed(encrypted: Encrypted) -> None:
     runs = [
         encrypted.verify("--sample", "50", "--seed", seed, output="out.jsonl")[1]
