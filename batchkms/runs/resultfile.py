@@ -122,7 +122,6 @@ def sink_of_file(file: BinaryIO, format: str) -> Sink:
         return sink_of(format)
     names, _ = _names(file)
     file.seek(0)
-    _refuse_twice(names)
     return sink_of(format, names[len(BASE_COLUMNS) :])
 
 
@@ -193,6 +192,7 @@ def _names(file: BinaryIO) -> tuple[list[str], tuple[int, int]]:
         header, names, lines = b"\n", [], 1
     if tuple(names[: len(BASE_COLUMNS)]) != BASE_COLUMNS:
         raise BadResultFile(_OTHER_COLUMNS, offset=0, line=1, torn=not header.endswith(b"\n"))
+    _refuse_twice(names)
     return names, (begin + len(header), lines + 1)
 
 

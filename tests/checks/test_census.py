@@ -131,18 +131,25 @@ def test_of_a_run_that_has_not_ended_the_partial_file_is_named(tmp_path: Path) -
     assert caught.value.hint == f"the run has not ended: name {tmp_path / 'out.csv.partial'}"
 
 
+def _counts(rows: int) -> dict[str, Any]:
+    """What a manifest says of so many rows."""
+    none = {"calls": 0, "retries": 0, "throttled": 0}
+    return {"rows": rows, "ok": rows, "failed": 0, "by_class": {}, "by_key": {}, **none}
+
+
 def test_a_manifest_that_does_not_fit_is_told(tmp_path: Path) -> None:
     path = written(tmp_path, "out.csv", ROWS)
     manifest = tmp_path / "out.csv.run.json"
     manifest.write_text("{}")
     assert "is no manifest" in take_census(str(path)).notes[0]
     content: dict[str, Any] = {"format": 1, "command": "encrypt", "state": "finished"}
-    content |= {"input": {}, "output": {}, "settings": {}, "counts": {"rows": 11}}
+    content |= {"input": {"path": "in.csv", "format": "csv"}, "settings": {}}
+    content |= {"output": {"path": "out.csv", "format": "csv"}, "counts": _counts(11)}
     manifest.write_text(json.dumps(content))
     census = take_census(str(path))
     assert census.manifest == {"command": "encrypt", "state": "finished"}
     assert "the manifest counts 11 rows: batchkms audit" in census.notes[0]
-    content["counts"] = {"rows": 10}
+    content["counts"] = _counts(10)
     manifest.write_text(json.dumps(content))
     assert take_census(str(path)).notes == []
 

@@ -36,7 +36,7 @@ def _refused(batchkms: Program, *arguments: str, environ: dict[str, str] | None 
         (("in.jsonl", "-o", "out.jsonl"), "no CMK was given | add --key-id"),
         (("in.jsonl", "-o", "out.jsonl", "--key-id", "k"), "no region was given | add --region"),
         (("gone.jsonl", "-o", "out.jsonl", "--emulator"), "gone.jsonl cannot be read: No such"),
-        ((".", "-o", "out.jsonl", "--emulator", "--format", "csv"), ". cannot be read: Is a dir"),
+        ((".", "-o", "out.jsonl", "--emulator", "--format", "csv"), ". is a folder"),
         (("in.txt", "-o", "out.jsonl", "--emulator"), "the suffix of in.txt does not tell"),
         (("in.jsonl", "-o", "out.xlsx", "--emulator"), "the suffix of out.xlsx does not tell"),
         (("in.jsonl", "-o", "out.jsonl.gz", "--emulator"), "results are not written compressed"),

@@ -195,7 +195,7 @@ def test_what_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file") as missing:
         open_source(str(tmp_path / "missing.jsonl"))
     assert "check the path" in (missing.value.hint or "")
-    with pytest.raises(InputError, match="Is a directory") as folder:
+    with pytest.raises(InputError, match="is a folder") as folder:
         open_source(str(tmp_path), format="csv")
     assert "name one file" in (folder.value.hint or "")
     with pytest.raises(InputError, match="cannot be read"):
