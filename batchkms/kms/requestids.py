@@ -10,18 +10,23 @@ log = logging.getLogger(__name__)
 REMEMBERED = 10_000
 """More than can be under way at the largest quota; each takes about 200 bytes."""
 
+STAND_IN_AFTER = 3
+"""So often an endpoint must have repeated the only RequestId that it gave."""
+
 
 class RequestIds:
     """The RequestIds of the last answers.
 
     A gateway that sends an answer twice gets every later one on that connection out of step.
     An endpoint that gives all its answers the same id is a stand-in of somebody's own making: it
-    is taken as it is, with a warning, because nothing can be told there.
+    is taken as it is, with a warning, because nothing can be told there, but not before the only id
+    that is known has come a few times again: the first answer may be one that comes twice, too.
     """
 
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._order: deque[str] = deque()
+        self._repeats = 0
         self._warned = False
 
     def is_new(self, request_id: str) -> bool:
@@ -32,7 +37,8 @@ class RequestIds:
             if len(self._order) > REMEMBERED:
                 self._known.discard(self._order.popleft())
             return True
-        if len(self._known) > 1:
+        self._repeats += 1
+        if len(self._known) > 1 or self._repeats <= STAND_IN_AFTER:
             return False
         if not self._warned:
             self._warned = True

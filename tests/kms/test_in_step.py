@@ -13,7 +13,7 @@ import pytest
 from batchkms.errors import KmsError
 from batchkms.kms.client import KmsClient
 from batchkms.kms.credentials import Credentials, StaticCredentials
-from batchkms.kms.requestids import REMEMBERED, RequestIds
+from batchkms.kms.requestids import REMEMBERED, STAND_IN_AFTER, RequestIds
 from tests.kms.servers import Peer, Seen, http, listening, read_request
 
 KEY_ID = "k"
@@ -104,6 +104,14 @@ def test_a_request_id_that_comes_again_is_told() -> None:
     ]
 
 
+def test_the_very_first_answer_may_be_one_that_comes_twice() -> None:
+    ids = RequestIds()
+    assert [ids.is_new(name) for name in ("a", "a", "b", "b", "a")] == [
+        *(True, False, True),
+        *(False, False),
+    ]
+
+
 def test_only_the_last_ones_are_remembered() -> None:
     ids = RequestIds()
     assert all(ids.is_new(f"r-{number}") for number in range(REMEMBERED + 2))
@@ -116,6 +124,7 @@ def test_a_stand_in_with_one_id_for_all_is_taken_with_a_warning(
 ) -> None:
     ids = RequestIds()
     with caplog.at_level(logging.WARNING):
-        assert all(ids.is_new("always the same") for _ in range(5))
+        taken = [ids.is_new("always the same") for _ in range(STAND_IN_AFTER + 4)]
+        assert taken == [True, *[False] * STAND_IN_AFTER, True, True, True]
     assert len(caplog.records) == 1
     assert "it is no KMS" in caplog.text
