@@ -1,0 +1,160 @@
+"""Latencies in a histogram of fixed memory: what a run counts them in, whatever their number.
+
+The buckets are those of HdrHistogram: below 2,048 µs one for each microsecond, above that 1,024
+for each doubling, so that a value is off by a thousandth at the most.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Self
+
+from hdrh.histogram import HdrHistogram
+
+_BITS = 11
+"""2,048 buckets below the first doubling, which makes three significant digits."""
+
+LONGEST_US = 3_600_000_000
+"""An hour; what took longer counts as that."""
+
+
+def bucket_of(value_us: int, bits: int = _BITS) -> int:
+    """The number of the bucket that a value belongs to. `bits` set the precision."""
+    shift = value_us.bit_length() - bits
+    return value_us if shift <= 0 else (shift << (bits - 1)) + (value_us >> shift)
+
+
+def lowest_of(bucket: int, bits: int = _BITS) -> int:
+    """The least value of a bucket, in microseconds."""
+    shift = (bucket >> (bits - 1)) - 1
+    return bucket if shift <= 0 else (bucket - (shift << (bits - 1))) << shift
+
+
+def highest_of(bucket: int, bits: int = _BITS) -> int:
+    """The largest value of a bucket, in microseconds."""
+    return lowest_of(bucket + 1, bits) - 1
+
+
+_BUCKETS = bucket_of(LONGEST_US) + 1
+
+
+class Latencies:
+    """How often which latency was seen: 188 KB, whatever is counted.
+
+    `max_us` is exact. Percentiles are the largest value of their bucket, as HdrHistogram gives
+    them, but never above the largest value that there was.
+    """
+
+    __slots__ = ("_counts", "max_us", "sum_us", "total")
+
+    def __init__(self) -> None:
+        self._counts = array("Q", bytes(8 * _BUCKETS))
+        self.total = 0
+        self.max_us = 0
+        self.sum_us = 0
+
+    def count(self, seconds: float) -> None:
+        """Counts one latency. Below zero, as after a clock's step, counts as zero."""
+        value_us = int(seconds * 1_000_000 + 0.5)
+        if not 0 <= value_us <= LONGEST_US:
+            value_us = 0 if value_us < 0 else LONGEST_US
+        self.total += 1
+        self.sum_us += value_us
+        if value_us > self.max_us:
+            self.max_us = value_us
+        shift = value_us.bit_length() - _BITS
+        self._counts[value_us if shift <= 0 else (shift << (_BITS - 1)) + (value_us >> shift)] += 1
+
+    def add(self, other: Latencies) -> Self:
+        """Counts all that another one has counted, without loss; returns itself."""
+        for bucket, count in other.buckets():
+            self._counts[bucket] += count
+        self.total += other.total
+        self.sum_us += other.sum_us
+        self.max_us = max(self.max_us, other.max_us)
+        return self
+
+    def buckets(self) -> Iterator[tuple[int, int]]:
+        """The buckets that hold anything, by value, with their counts."""
+        return ((bucket, count) for bucket, count in enumerate(self._counts) if count)
+
+    @property
+    def mean_ms(self) -> float:
+        """The mean in milliseconds; 0 if nothing was counted."""
+        return self.sum_us / self.total / 1000 if self.total else 0.0
+
+    @property
+    def max_ms(self) -> float:
+        """The largest value in milliseconds, exact."""
+        return self.max_us / 1000
+
+    def percentiles_ms(self, points: Sequence[float]) -> list[float]:
+        """The values at these percentiles, each 0 to 100, in milliseconds; 0 if there is none."""
+        sums = list(accumulate(self._counts))
+        return [self._at_ms(sums, point) for point in points]
+
+    def percentile_ms(self, point: float) -> float:
+        """The value at one percentile in milliseconds."""
+        return self.percentiles_ms([point])[0]
+
+    def share_over(self, seconds: float) -> float:
+        """Which share of the values, 0 to 1, is in buckets above this time."""
+        first = bucket_of(max(0, int(seconds * 1_000_000))) + 1
+        return sum(self._counts[first:]) / self.total if self.total else 0.0
+
+    def histogram(self) -> HdrHistogram:
+        """The same as an HdrHistogram of microseconds, for whatever writes its formats."""
+        made = HdrHistogram(1, LONGEST_US, 3)
+        for bucket, count in self.buckets():
+            made.record_value(lowest_of(bucket), count)
+        return made
+
+    def _at_ms(self, sums: list[int], point: float) -> float:
+        if not self.total:
+            return 0.0
+        # A share such as 99.9% of 1,000 must not become 999.0000001 and then the 1,000th.
+        wanted = max(1, -int(-(point * self.total / 100 - 1e-9) // 1))
+        return min(highest_of(bisect_left(sums, min(wanted, self.total))), self.max_us) / 1000
+
+
+class SparseLatencies:
+    """The same in less memory for few values: two significant digits, a dictionary."""
+
+    BITS = 8
+
+    __slots__ = ("counts", "max_us", "total")
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+        self.total = 0
+        self.max_us = 0
+
+    def count(self, seconds: float) -> None:
+        """Counts one latency."""
+        value_us = min(max(0, int(seconds * 1_000_000 + 0.5)), LONGEST_US)
+        self.total += 1
+        if value_us > self.max_us:
+            self.max_us = value_us
+        shift = value_us.bit_length() - self.BITS
+        bucket = value_us if shift <= 0 else (shift << (self.BITS - 1)) + (value_us >> shift)
+        self.counts[bucket] = self.counts.get(bucket, 0) + 1
+
+    def add(self, other: SparseLatencies) -> Self:
+        """Counts all that another one has counted; returns itself."""
+        for bucket, count in other.counts.items():
+            self.counts[bucket] = self.counts.get(bucket, 0) + count
+        self.total += other.total
+        self.max_us = max(self.max_us, other.max_us)
+        return self
+
+    def percentile_ms(self, point: float) -> float:
+        """The value at a percentile, 0 to 100, in milliseconds; 0 if there is none."""
+        wanted, seen = point * self.total / 100 - 1e-9, 0
+        for bucket in sorted(self.counts):
+            seen += self.counts[bucket]
+            if seen >= wanted:
+                return min(highest_of(bucket, self.BITS), self.max_us) / 1000
+        return 0.0

@@ -1,0 +1,81 @@
+"""What a load test did when: windows of a second, and of more the longer it takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from batchkms.latency import SparseLatencies
+from batchkms.loadtest.call import Call
+
+MOST_WINDOWS = 1_200
+"""More of them are not told apart in a plot; then each becomes twice as long."""
+
+
+@dataclass(slots=True)
+class Window:
+    """One window. A call is `asked` for and has its latency where it was due, wherever it ended.
+
+    `done` counts the calls that ended in it, by class; `sent` those whose first byte was written.
+    """
+
+    asked: int = 0
+    sent: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+    from_schedule: SparseLatencies = field(default_factory=SparseLatencies)
+    from_send: SparseLatencies = field(default_factory=SparseLatencies)
+
+    def add(self, other: Window) -> None:
+        """Counts all that another window has."""
+        self.asked += other.asked
+        self.sent += other.sent
+        self.done.update(other.done)
+        self.from_schedule.add(other.from_schedule)
+        self.from_send.add(other.from_send)
+
+
+class Timeline:
+    """The windows of a run, the first one beginning at its first scheduled moment.
+
+    Memory is bounded: when there are too many windows, each two become one, without loss.
+    """
+
+    def __init__(self) -> None:
+        self.window_s = 1
+        self._windows: dict[int, Window] = {}
+
+    def count(self, call: Call) -> None:
+        """Counts one call where it was due, where it was sent and where it ended."""
+        due = self._window(call.scheduled)
+        due.asked += 1
+        due.from_schedule.count(call.done - call.scheduled)
+        if call.sent is not None:
+            due.from_send.count(call.done - call.sent)
+            self._window(call.sent).sent += 1
+        self._window(call.done).done[call.outcome] += 1
+
+    def windows(self) -> list[tuple[float, Window]]:
+        """Every window up to the last one with anything in it, and when it begins, in seconds."""
+        last = max(self._windows, default=-1)
+        return [
+            (float(number * self.window_s), self._windows.get(number) or Window())
+            for number in range(last + 1)
+        ]
+
+    def _window(self, seconds: float) -> Window:
+        number = max(0, int(seconds / self.window_s))
+        while number >= MOST_WINDOWS:
+            self._halve()
+            number = max(0, int(seconds / self.window_s))
+        found = self._windows.get(number)
+        if found is None:
+            found = self._windows[number] = Window()
+        return found
+
+    def _halve(self) -> None:
+        before, self._windows = self._windows, {}
+        self.window_s *= 2
+        for number, window in before.items():
+            kept = self._windows.setdefault(number // 2, window)
+            if kept is not window:
+                kept.add(window)
