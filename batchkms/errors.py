@@ -227,6 +227,11 @@ VERDICTS: dict[str, Verdict] = {
     "AttemptTimeout": _NETWORK,
     "TlsFailure": _NETWORK,
     "ProxyFailure": _NETWORK,
+    "NeverSent": Verdict(
+        ErrorClass.NETWORK,
+        retryable=True,
+        advice="raise --max-connections, or lower the rate to what the server takes",
+    ),
     # A certificate does not become valid by asking again, and no row can be sent without it.
     "TlsVerificationFailed": _TLS,
     # -- Codes of ours: an answer that is none.

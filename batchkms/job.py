@@ -15,6 +15,7 @@ from batchkms.engine import EngineOptions, MaxFailures
 from batchkms.errors import ConfigError
 from batchkms.jobrules import check
 from batchkms.options import EVERY, OF_COMMAND, BadValue, Option
+from batchkms.options.load import Stages
 from batchkms.records import MAX_ENVELOPE_BYTES, MAX_PLAINTEXT_BYTES
 from batchkms.retry import RetryPolicy
 from batchkms.sources.base import DEFAULT_FIELDS, Encoding, Fields
@@ -91,6 +92,22 @@ class JobSpec:
     seed: int | None
     classes: tuple[str, ...] | None
     no_input: bool
+    duration: float
+    stages: Stages | None
+    closed: bool
+    max_connections: int
+    warmup: float | None
+    action: str
+    payload_size: str
+    signature: Literal["tc3", "v1"]
+    slos: tuple[str, ...] | None
+    slo_window: float | None
+    abort_on_fail: bool
+    find_max: bool
+    lag_limit: float
+    report: str | None
+    junit: str | None
+    hgrm: str | None
     given: frozenset[str] = frozenset()
 
     @property
@@ -209,7 +226,7 @@ def job_from(
     values |= given
     if input_path is not None:
         values["input"] = input_path
-    check(command, values)
+    check(command, values, frozenset(given))
     paths = {name: values[name] or "" for name in ("input", "output")}
     return JobSpec(command=command, given=frozenset(given), **{**values, **paths})
 

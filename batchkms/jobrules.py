@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from batchkms.errors import ConfigError
 from batchkms.kms.transport import is_loopback, parse_endpoint
+from batchkms.loadrules import check_load
 from batchkms.records import Result
 from batchkms.sources.base import DEFAULT_FIELDS
 
@@ -19,13 +20,18 @@ ABOUT_AN_OUTPUT = ("retry", "audit")
 Values = dict[str, Any]
 
 
-def check(command: str, values: Values) -> None:
-    """Raises ConfigError for a combination that makes no sense; fills in a region that follows."""
+def check(command: str, values: Values, given: frozenset[str]) -> None:
+    """Raises ConfigError for a combination that makes no sense; fills in a region that follows.
+
+    `given` are the fields that the user gave a value anywhere.
+    """
+    if command == "loadtest":
+        check_load(values, given)
     if command in ABOUT_AN_OUTPUT:
         if values["output"] is None:
             raise ConfigError("no output was given", hint="name the output of a run")
         return
-    if values["input"] is None:
+    if values["input"] is None and command != "loadtest":
         raise ConfigError("no input was given", hint="name a file, or - for stdin")
     if command == "inspect":
         return

@@ -17,6 +17,7 @@ _RUNNERS = {
     "audit": "batchkms.cli.audit:run_audit",
     "verify": "batchkms.cli.verify:run_verify",
     "inspect": "batchkms.cli.inspect:run_inspect",
+    "loadtest": "batchkms.cli.loadtest:run_loadtest",
 }
 """Where the function of each command is; none is imported before it is called."""
 

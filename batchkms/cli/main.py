@@ -32,6 +32,7 @@ _COMMANDS = {
     "audit": ("batchkms.cli.audit:audit", "Check an output against its manifest and input."),
     "verify": ("batchkms.cli.verify:verify", "Decrypt an output and compare it with its input."),
     "inspect": ("batchkms.cli.inspect:inspect", "Count what a result file holds."),
+    "loadtest": ("batchkms.cli.loadtest:loadtest", "Measure a KMS endpoint under load."),
     "emulator": ("batchkms.cli.emulator:emulator", "Run a KMS on this machine, for tests."),
 }
 """Where each command is, and its line in --help: none is imported before it is called."""
@@ -148,6 +149,11 @@ def command_options(name: str, *, without: Sequence[str] = ()) -> Callable[[Any]
     return add
 
 
+def _none_if_empty(ctx: click.Context, parameter: click.Parameter, given: Any) -> Any:
+    """A flag that may be repeated was not given at all: None, as for every other flag."""
+    return given or None
+
+
 def with_options(command: Any, options: Sequence[Option]) -> Any:
     """The click command with these options as well; values arrive raw."""
     for option in reversed(options):
@@ -159,6 +165,8 @@ def with_options(command: Any, options: Sequence[Option]) -> Any:
         settings: dict[str, Any] = (
             {"is_flag": True} if option.switch else {"metavar": option.metavar, "type": str}
         )
+        if option.repeated:
+            settings |= {"multiple": True, "callback": _none_if_empty}
         if option.switch:
             # A job file may have switched it on.
             names[-1] += f"/--no-{option.name}"

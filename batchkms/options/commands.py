@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from batchkms.options.common import COMMON
+from batchkms.options.load import LOAD
 from batchkms.options.option import Option
 from batchkms.options.own import (
     ALLOW_STDOUT,
@@ -19,8 +21,10 @@ from batchkms.options.own import (
     NO_INPUT,
     OLD_FAILING_ROWS,
     REENCRYPT,
+    SEED,
     VERIFY,
 )
+from batchkms.options.values import MAX_RATE, whole
 from batchkms.quota import DEFAULT_PER_SECOND, Group
 
 _RUNNING = (
@@ -57,6 +61,31 @@ def _paced(options: tuple[Option, ...], group: Group) -> tuple[Option, ...]:
     )
 
 
+_LOADTEST = _only(
+    *("output", "overwrite", "format", *_PLAINTEXT, "key-field", "context-field"),
+    *("key-id", "region", "endpoint", "emulator", "data-dir", "profile", "credentials"),
+    *("ca-file", "rate", "concurrency", "max-attempts", "timeout", "connect-timeout", "deadline"),
+    *("progress", "summary", "log-level", "log-format"),
+)
+
+
+def _for_loadtest(options: tuple[Option, ...]) -> tuple[Option, ...]:
+    """The same options, where a load test takes other values or means something else."""
+    changed: dict[str, dict[str, Any]] = {
+        "output": {"help": "Write one line of JSON for each call; - is stdout, also .gz."},
+        "format": {"help": "Format of INPUT."},
+        "rate": {
+            "parse": whole(1, MAX_RATE),
+            "metavar": "N",
+            "help": "Calls per second, with --find-max those to begin with.",
+        },
+        "concurrency": {"help": "With --closed: calls under way at any time."},
+        "max-attempts": {"default": 1, "help": "Calls for one that is due; more than 1 retries."},
+        "deadline": {"help": "With --max-attempts: for all attempts of a call."},
+    }
+    return tuple(replace(option, **changed.get(option.name, {})) for option in options)
+
+
 OF_COMMAND: dict[str, tuple[Option, ...]] = {
     "encrypt": (*_common(), DRY_RUN, INPUT_PROFILE, KEEP, IN_PLACE_COLUMN, *ENVELOPE),
     "reencrypt": (
@@ -79,11 +108,13 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
         DRY_RUN,
         INPUT_PROFILE,
         *VERIFY,
+        SEED,
     ),
     # What the run was about is in its manifest.
     "retry": (*_common(without=(*_OF_THE_ROWS, "overwrite", "key-id")), DRY_RUN, CLASS),
     "audit": (*_only("output", "summary"), NO_INPUT),
     "inspect": _only("format", "summary"),
+    "loadtest": (*_for_loadtest(_LOADTEST), INPUT_PROFILE, CIPHERTEXT_FIELD, *LOAD, SEED),
 }
 
 _BY_NAME = {option.name: option for options in OF_COMMAND.values() for option in options}

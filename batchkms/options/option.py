@@ -22,6 +22,8 @@ class Option:
     metavar: str = "TEXT"
     short: str | None = None
     switch: bool = False
+    repeated: bool = False
+    """Whether the flag may be given several times; then `parse` is given all of them."""
     shown_default: str | None = None
     stored_as: str | None = None
 

@@ -159,13 +159,14 @@ VERIFY: tuple[Option, ...] = (
         metavar="N",
         help="Decrypt only so many rows, chosen at random; the others are matched by seq.",
     ),
-    Option(
-        name="seed",
-        parse=whole(0, 2**63 - 1),
-        metavar="N",
-        shown_default="another one each time",
-        help="Choose the same sample as a run with this seed.",
-    ),
+)
+
+SEED = Option(
+    name="seed",
+    parse=whole(0, 2**63 - 1),
+    metavar="N",
+    shown_default="another one each time",
+    help="Choose at random just as a run with this seed did.",
 )
 
 CLASS = Option(

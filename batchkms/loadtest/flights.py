@@ -1,0 +1,231 @@
+"""The calls under way: begun on a connection, judged, tried again if asked for, recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from batchkms.errors import KmsError, verdict_for
+from batchkms.kms.http1.exchange import Exchange
+from batchkms.kms.transport import Answer
+from batchkms.loadtest.call import OK, Call
+from batchkms.loadtest.workload import Judged, classified
+from batchkms.retry import RetryPolicy
+
+NEVER_SENT = "NeverSent"
+"""The code of a call that no connection was free for until the run had ended."""
+
+
+class Connections(Protocol):
+    """What carries the calls; a `Pool` does."""
+
+    on_room: Callable[[], None] | None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another exchange can be started."""
+
+    def start(self, exchange: Exchange) -> None:
+        """Starts one."""
+
+
+class Content(Protocol):
+    """What one call sends, and how its answer is judged; a `Prepared` does."""
+
+    @property
+    def action(self) -> str:
+        """`encrypt`, `decrypt`, …."""
+
+    def request(self) -> bytes:
+        """The whole request, signed now."""
+
+    def judge(self, answer: Answer) -> Judged:
+        """What came of it."""
+
+
+class Flights:
+    """Begins calls, and records each when it has ended.
+
+    `on_room` is called whenever there is room for another one, `zero_s` is the time of `clock`
+    that `Call`s count from. `retry` with one attempt tries nothing again.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        *,
+        record: Callable[[Call], None],
+        retry: RetryPolicy,
+        warmup_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        self.on_room: Callable[[], None] = lambda: None
+        self.zero_s = 0.0
+        self.clock = clock
+        self.attempts = 0
+        self._connections = connections
+        self._record = record
+        self._retry = retry
+        self._warmup_s = warmup_s
+        self._uniform = uniform
+        self._under_way: dict[_Flight, None] = {}
+        self._again: deque[_Flight] = deque()
+        self._waiting: dict[_Flight, asyncio.TimerHandle] = {}
+        self._landed: asyncio.Future[None] | None = None
+        connections.on_room = self._room
+
+    @property
+    def under_way(self) -> int:
+        """Calls that were begun and have not ended, those that wait for their next try too."""
+        return len(self._under_way)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another call can be begun at once."""
+        return not self._again and self._connections.has_room
+
+    @property
+    def oldest_s(self) -> float | None:
+        """When the oldest of them was due, in seconds from the first; None if there is none."""
+        return next(iter(self._under_way)).due_s if self._under_way else None
+
+    def begin(self, due_s: float, content: Content) -> None:
+        """Begins one call that was due at this time, in seconds from the first. Needs room."""
+        flight = _Flight(self, due_s, content)
+        self._under_way[flight] = None
+        self._start(flight)
+
+    def never_sent(self, due_s: float, action: str) -> None:
+        """Records a call that there was no room for to the end."""
+        self._record(
+            Call(
+                scheduled=due_s,
+                sent=None,
+                done=self.clock() - self.zero_s,
+                action=action,
+                outcome=str(verdict_for(NEVER_SENT).error_class),
+                bytes=0,
+                code=NEVER_SENT,
+                attempts=1,
+                warmup=due_s < self._warmup_s,
+            )
+        )
+
+    async def landed(self) -> None:
+        """Waits until no call is under way."""
+        if self._under_way:
+            self._landed = asyncio.get_running_loop().create_future()
+            await self._landed
+
+    def give_up_waiting(self) -> None:
+        """Tries nothing again any more: what waits for that ends as it last failed."""
+        waiting, self._waiting = self._waiting, {}
+        for handle in waiting.values():
+            handle.cancel()
+        flights = [*waiting, *self._again]
+        self._again.clear()
+        self._retry = RetryPolicy(max_attempts=1)
+        for flight in flights:
+            flight.end()
+
+    def _start(self, flight: _Flight) -> None:
+        self.attempts += 1
+        self._connections.start(Exchange(flight.content.request, flight.done))
+
+    def _room(self) -> None:
+        while self._again and self._connections.has_room:
+            self._start(self._again.popleft())
+        if self._connections.has_room:
+            self.on_room()
+
+    def _try_again(self, flight: _Flight, judged: Judged, now: float) -> bool:
+        if self._retry.max_attempts == 1 or judged.code is None:
+            return False
+        delay_s = self._retry.delay_s(
+            verdict_for(judged.code),
+            attempts=flight.attempts,
+            elapsed_s=now - self.zero_s - flight.due_s,
+            uniform=self._uniform,
+        )
+        if delay_s is None:
+            return False
+        loop = asyncio.get_running_loop()
+        self._waiting[flight] = loop.call_later(delay_s, self._waited, flight)
+        return True
+
+    def _waited(self, flight: _Flight) -> None:
+        del self._waiting[flight]
+        if self.has_room:
+            self._start(flight)
+        else:
+            self._again.append(flight)
+
+    def _ended(self, flight: _Flight, call: Call) -> None:
+        del self._under_way[flight]
+        self._record(call)
+        if self._landed is not None and not self._under_way and not self._landed.done():
+            self._landed.set_result(None)
+
+
+class _Flight:
+    """One call from when it is begun until it has ended, whatever the number of attempts."""
+
+    __slots__ = (
+        *("attempts", "bytes", "content", "done_s", "due_s", "flights", "judged", "sent_s"),
+    )
+
+    def __init__(self, flights: Flights, due_s: float, content: Content) -> None:
+        self.flights = flights
+        self.due_s = due_s
+        self.content = content
+        self.attempts = 0
+        self.bytes = 0
+        self.sent_s: float | None = None
+        self.done_s = 0.0
+        self.judged: Judged | None = None
+
+    def done(self, exchange: Exchange) -> bool:
+        """An attempt has ended; whether its connection may be used again."""
+        self.attempts += 1
+        self.bytes += exchange.sent_bytes + exchange.received_bytes
+        if self.sent_s is None:
+            self.sent_s = exchange.sent_s
+        self.done_s = exchange.done_s
+        judged = self.judged = _judged(exchange, self.content)
+        if judged.outcome == OK or not self.flights._try_again(self, judged, exchange.done_s):
+            self.end()
+        return judged.in_step
+
+    def end(self) -> None:
+        """Records it as its last attempt ended."""
+        flights, judged = self.flights, self.judged
+        if judged is None:
+            raise RuntimeError("a call cannot end before its first attempt has")
+        zero_s = flights.zero_s
+        call = Call(
+            scheduled=self.due_s,
+            sent=None if self.sent_s is None else self.sent_s - zero_s,
+            done=self.done_s - zero_s,
+            action=self.content.action,
+            outcome=judged.outcome,
+            bytes=self.bytes,
+            code=judged.code,
+            request_id=judged.request_id,
+            attempts=self.attempts,
+            warmup=self.due_s < flights._warmup_s,
+        )
+        flights._ended(self, call)
+
+
+def _judged(exchange: Exchange, content: Content) -> Judged:
+    if exchange.answer is not None:
+        return content.judge(exchange.answer)
+    error: KmsError | None = exchange.error
+    if error is None:
+        raise RuntimeError("an exchange ended with neither an answer nor an error")
+    return classified(error)
