@@ -1,8 +1,10 @@
-"""What all tests share: proofs that take minutes are run only when they are asked for."""
+"""What all tests share: both transports, and proofs that take minutes, run only when asked for."""
 
 from __future__ import annotations
 
 import pytest
+
+from tests.kms.transports import KINDS, Kind
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -13,3 +15,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(skip)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each transport in turn: what one is held to, the others are."""
+    return KINDS[request.param]

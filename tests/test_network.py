@@ -15,8 +15,10 @@ import orjson
 import pytest
 
 import batchkms
+from batchkms.kms.transport import parse_endpoint
 from batchkms.records import ErrorClass
 from tests.kms.servers import Seen, http, listening, read_request
+from tests.kms.transports import Kind
 
 ATTEMPTS = 3
 DEADLINE_S = 2.0
@@ -124,12 +126,13 @@ async def _server(mishap: Mishap, *, reused: bool) -> AsyncIterator[tuple[int, l
         yield port, numbers
 
 
-def _client(port: int) -> batchkms.KmsClient:
+def _client(kind: Kind, port: int) -> batchkms.KmsClient:
+    endpoint = parse_endpoint(f"http://127.0.0.1:{port}")
     return batchkms.KmsClient(
         region="r",
-        endpoint=f"http://127.0.0.1:{port}",
+        endpoint=endpoint,
         credentials=batchkms.StaticCredentials(batchkms.Credentials("EXAMPLE", "example")),
-        timeout_s=TIMEOUT_S,
+        transport=kind(endpoint, timeout_s=TIMEOUT_S),
     )
 
 
@@ -144,9 +147,9 @@ async def _results(kms: batchkms.KmsClient) -> list[batchkms.Result]:
 
 @pytest.mark.parametrize("name", MISHAPS)
 @pytest.mark.parametrize("reused", [False, True], ids=["new", "reused"])
-async def test_every_mishap_ends_in_its_class_in_time(name: str, reused: bool) -> None:
+async def test_every_mishap_ends_in_its_class_in_time(kind: Kind, name: str, reused: bool) -> None:
     mishap, expected = MISHAPS[name]
-    async with _server(mishap, reused=reused) as (port, numbers), _client(port) as kms:
+    async with _server(mishap, reused=reused) as (port, numbers), _client(kind, port) as kms:
         if reused:
             # The connections that the rows will find in the pool.
             await asyncio.gather(*(kms.encrypt("k", b"x") for _ in range(ROWS)))
@@ -165,10 +168,10 @@ async def test_every_mishap_ends_in_its_class_in_time(name: str, reused: bool) -
         assert sum(result.attempts for result in results) >= numbers[0] - called
 
 
-async def test_nobody_listens() -> None:
+async def test_nobody_listens(kind: Kind) -> None:
     async with _server(_hang, reused=False) as (port, _):
         pass
-    async with _client(port) as kms:
+    async with _client(kind, port) as kms:
         results = await _results(kms)
     assert {(result.error_class, result.code) for result in results} == {
         (ErrorClass.NETWORK, "ConnectionRefused")

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from batchkms.errors import ConfigError, NetworkError, ProtocolError
+from batchkms.kms import mishaps
 
 T = TypeVar("T")
 
@@ -231,7 +232,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
-            raise ProtocolError("AnswerTooLong", f"the answer is over {MAX_ANSWER_BYTES:,} bytes")
+            raise mishaps.answer_too_long(MAX_ANSWER_BYTES)
     return bytes(body)
 
 
@@ -246,33 +247,19 @@ def _translated(error: Exception, timeout_s: float) -> NetworkError | ProtocolEr
     """Our error for one of aiohttp's. The order matters: aiohttp's classes overlap."""
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return NetworkError(
-                "TlsVerificationFailed",
-                f"the server's certificate was not accepted: {_reason(error.certificate_error)}",
-                hint="check the endpoint's name and this machine's clock, or name the CA that "
-                "signed the certificate with --ca-file",
-            )
+            return mishaps.tls_verification_failed(error.certificate_error)
         case aiohttp.ClientSSLError():
-            return NetworkError("TlsFailure", f"TLS could not be set up: {_reason(error.os_error)}")
+            return mishaps.tls_failure(error.os_error)
         case aiohttp.ClientConnectorDNSError():
-            return NetworkError("DnsFailure", f"the host {error.host} could not be resolved")
+            return mishaps.dns_failure(error.host)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return NetworkError("ProxyFailure", "the proxy could not be reached or refused")
+            return mishaps.proxy_failure()
         case aiohttp.ClientConnectorError():
-            refused = isinstance(error.os_error, ConnectionRefusedError)
-            return NetworkError(
-                "ConnectionRefused" if refused else "ConnectFailed",
-                f"no connection to {error.host} port {error.port}: {_reason(error.os_error)}",
-            )
+            return mishaps.not_connected(error.host, error.port, error.os_error)
         case aiohttp.ConnectionTimeoutError():
-            return NetworkError("ConnectTimeout", "no connection within the connect timeout")
+            return mishaps.connect_timeout()
         case TimeoutError():
-            return NetworkError("AttemptTimeout", f"no answer within {timeout_s:g} s")
+            return mishaps.attempt_timeout(timeout_s)
         case aiohttp.ClientResponseError():
-            return ProtocolError("InvalidAnswer", "what came back is no valid HTTP answer")
-    return NetworkError("ConnectionReset", "the connection was closed before the whole answer")
-
-
-def _reason(error: BaseException) -> str:
-    """The system's words for an error, without aiohttp's wrapping."""
-    return getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+            return mishaps.invalid_answer()
+    return mishaps.connection_reset()

@@ -14,7 +14,9 @@ from batchkms.errors import KmsError
 from batchkms.kms.client import KmsClient
 from batchkms.kms.credentials import Credentials, StaticCredentials
 from batchkms.kms.requestids import REMEMBERED, STAND_IN_AFTER, RequestIds
+from batchkms.kms.transport import parse_endpoint
 from tests.kms.servers import Peer, Seen, http, listening, read_request
+from tests.kms.transports import Kind
 
 KEY_ID = "k"
 
@@ -23,12 +25,13 @@ After = Callable[[asyncio.StreamWriter, bytes, int], None]
 
 
 @asynccontextmanager
-async def client_of(peer: Peer) -> AsyncIterator[KmsClient]:
+async def client_of(kind: Kind, peer: Peer) -> AsyncIterator[KmsClient]:
     async with (
         listening(peer) as port,
         KmsClient(
             region="r",
             endpoint=f"http://127.0.0.1:{port}",
+            transport=kind(parse_endpoint(f"http://127.0.0.1:{port}")),
             credentials=StaticCredentials(Credentials("EXAMPLE", "example")),
         ) as client,
     ):
@@ -55,10 +58,10 @@ def echoing(after: After) -> Peer:
     return peer
 
 
-async def wrong_rows(after: After, rows: int = 60) -> tuple[int, int]:
+async def wrong_rows(kind: Kind, after: After, rows: int = 60) -> tuple[int, int]:
     """How many of the rows got another row's answer, and how many an error."""
     wrong = errors = 0
-    async with client_of(echoing(after)) as client:
+    async with client_of(kind, echoing(after)) as client:
         for length in range(1, 3 * rows, 3):
             try:
                 answer = await client.encrypt(KEY_ID, b"x" * length)
@@ -71,26 +74,26 @@ async def wrong_rows(after: After, rows: int = 60) -> tuple[int, int]:
     return wrong, errors
 
 
-async def test_a_server_that_repeats_every_answer() -> None:
-    assert (await wrong_rows(lambda writer, answer, number: writer.write(answer)))[0] == 0
+async def test_a_server_that_repeats_every_answer(kind: Kind) -> None:
+    assert (await wrong_rows(kind, lambda writer, answer, number: writer.write(answer)))[0] == 0
 
 
-async def test_a_server_that_repeats_an_answer_later() -> None:
+async def test_a_server_that_repeats_an_answer_later(kind: Kind) -> None:
     def later(writer: asyncio.StreamWriter, answer: bytes, number: int) -> None:
         asyncio.get_running_loop().call_later(0.003, writer.write, answer)
 
-    assert (await wrong_rows(later))[0] == 0
+    assert (await wrong_rows(kind, later))[0] == 0
 
 
-async def test_a_server_in_step_is_left_alone() -> None:
-    assert await wrong_rows(lambda writer, answer, number: None) == (0, 0)
+async def test_a_server_in_step_is_left_alone(kind: Kind) -> None:
+    assert await wrong_rows(kind, lambda writer, answer, number: None) == (0, 0)
 
 
-async def test_bytes_after_an_answer_close_the_connection() -> None:
+async def test_bytes_after_an_answer_close_the_connection(kind: Kind) -> None:
     def garbage(writer: asyncio.StreamWriter, answer: bytes, number: int) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
 
-    assert (await wrong_rows(garbage))[0] == 0
+    assert (await wrong_rows(kind, garbage))[0] == 0
 
 
 def test_a_request_id_that_comes_again_is_told() -> None:

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 from batchkms.errors import ConfigError, KmsError, Scope
-from batchkms.kms.transport import AiohttpTransport, parse_endpoint
+from batchkms.kms.transport import AiohttpTransport, Transport, parse_endpoint
 from tests.kms.servers import (
     Seen,
     answering,
@@ -24,6 +25,7 @@ from tests.kms.servers import (
     listening,
     read_request,
 )
+from tests.kms.transports import Kind
 
 ANSWER = http(b"{}")
 
@@ -51,11 +53,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @asynccontextmanager
 async def transport_to(
-    port: int, *, ca_file: str | None = None, proxy: str | None = None
-) -> AsyncIterator[AiohttpTransport]:
-    transport = AiohttpTransport(
-        parse_endpoint(f"https://127.0.0.1:{port}"), ca_file=ca_file, proxy=proxy, timeout_s=5
-    )
+    kind: Kind, port: int, *, ca_file: str | None = None, proxy: str | None = None
+) -> AsyncIterator[Transport]:
+    options: dict[str, Any] = {"ca_file": ca_file, "timeout_s": 5}
+    if proxy is not None:
+        options["proxy"] = proxy
+    transport = kind(parse_endpoint(f"https://127.0.0.1:{port}"), **options)
     try:
         yield transport
     finally:
@@ -63,53 +66,56 @@ async def transport_to(
         await asyncio.sleep(0)
 
 
-async def failure(port: int, *, ca_file: str | None = None, proxy: str | None = None) -> KmsError:
-    async with transport_to(port, ca_file=ca_file, proxy=proxy) as transport:
+async def failure(
+    kind: Kind, port: int, *, ca_file: str | None = None, proxy: str | None = None
+) -> KmsError:
+    async with transport_to(kind, port, ca_file=ca_file, proxy=proxy) as transport:
         with pytest.raises(KmsError) as caught:
             await transport.post({}, b"{}", as_it_is)
     return caught.value
 
 
-async def test_a_certificate_of_our_ca_is_accepted(authority: Authority) -> None:
+async def test_a_certificate_of_our_ca_is_accepted(kind: Kind, authority: Authority) -> None:
     async with (
         answering(ANSWER, tls=authority.server()) as (port, seen),
-        transport_to(port, ca_file=authority.file) as transport,
+        transport_to(kind, port, ca_file=authority.file) as transport,
     ):
         assert (await transport.post({}, b"secret", as_it_is)).body == b"{}"
     assert seen.bodies == [b"secret"]
 
 
 async def test_a_ca_that_nobody_knows_stops_the_run_before_anything_is_sent(
+    kind: Kind,
     authority: Authority,
 ) -> None:
     async with answering(ANSWER, tls=authority.server()) as (port, seen):
-        error = await failure(port)
+        error = await failure(kind, port)
     assert error.code == "TlsVerificationFailed"
     assert (error.verdict.retryable, error.verdict.scope) == (False, Scope.RUN)
     assert error.hint and "--ca-file" in error.hint
     assert seen.heads == []
 
 
-async def test_a_certificate_for_another_name_is_refused(authority: Authority) -> None:
+async def test_a_certificate_for_another_name_is_refused(kind: Kind, authority: Authority) -> None:
     async with answering(ANSWER, tls=authority.server("kms.example")) as (port, seen):
-        error = await failure(port, ca_file=authority.file)
+        error = await failure(kind, port, ca_file=authority.file)
     assert error.code == "TlsVerificationFailed"
     assert "127.0.0.1" in error.message
     assert seen.heads == []
 
 
-async def test_a_certificate_that_has_expired_is_refused(authority: Authority) -> None:
+async def test_a_certificate_that_has_expired_is_refused(kind: Kind, authority: Authority) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     past = datetime(2020, 1, 1, tzinfo=UTC)
     authority.ca.issue_cert("127.0.0.1", not_after=past).configure_cert(context)
     async with answering(ANSWER, tls=context) as (port, seen):
-        error = await failure(port, ca_file=authority.file)
+        error = await failure(kind, port, ca_file=authority.file)
     assert "certificate has expired" in error.message
     assert (error.code, error.verdict.scope) == ("TlsVerificationFailed", Scope.RUN)
     assert seen.bodies == []
 
 
-async def test_a_server_that_does_not_speak_tls(authority: Authority) -> None:
+async def test_a_server_that_does_not_speak_tls(kind: Kind, authority: Authority) -> None:
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -117,29 +123,31 @@ async def test_a_server_that_does_not_speak_tls(authority: Authority) -> None:
         await reader.read()
 
     async with listening(peer) as port:
-        error = await failure(port, ca_file=authority.file)
+        error = await failure(kind, port, ca_file=authority.file)
     assert error.code == "TlsFailure"
     assert error.verdict.retryable
 
 
-async def test_old_tls_is_refused(authority: Authority) -> None:
+async def test_old_tls_is_refused(kind: Kind, authority: Authority) -> None:
     context = authority.server()
     with pytest.warns(DeprecationWarning):
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     async with answering(ANSWER, tls=context) as (port, seen):
-        error = await failure(port, ca_file=authority.file)
+        error = await failure(kind, port, ca_file=authority.file)
     assert error.code in ("TlsFailure", "ConnectFailed")
     assert seen.heads == []
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\n"])
-async def test_a_ca_file_that_cannot_be_used(content: str | None, tmp_path: Path) -> None:
+async def test_a_ca_file_that_cannot_be_used(
+    kind: Kind, content: str | None, tmp_path: Path
+) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
     with pytest.raises(ConfigError, match="--ca-file") as caught:
-        AiohttpTransport(parse_endpoint("https://kms.example"), ca_file=str(file))
+        kind(parse_endpoint("https://kms.example"), ca_file=str(file))
     assert str(file) in str(caught.value)
     assert caught.value.hint and "PEM" in caught.value.hint
 
@@ -152,7 +160,7 @@ async def test_a_proxy_carries_tls_and_sees_nothing_of_it(authority: Authority) 
         answering(ANSWER, tls=authority.server()) as (port, seen),
         connect_proxy() as (proxy_port, proxy),
         transport_to(
-            port, ca_file=authority.file, proxy=f"http://127.0.0.1:{proxy_port}"
+            AiohttpTransport, port, ca_file=authority.file, proxy=f"http://127.0.0.1:{proxy_port}"
         ) as transport,
     ):
         assert (
@@ -168,19 +176,19 @@ async def test_a_certificate_is_verified_through_a_proxy_too(authority: Authorit
         answering(ANSWER, tls=authority.server()) as (port, seen),
         connect_proxy() as (proxy_port, _),
     ):
-        error = await failure(port, proxy=f"http://127.0.0.1:{proxy_port}")
+        error = await failure(AiohttpTransport, port, proxy=f"http://127.0.0.1:{proxy_port}")
     assert error.code == "TlsVerificationFailed"
     assert seen.heads == []
 
 
 async def test_a_proxy_that_refuses() -> None:
     async with connect_proxy(refuse=True) as (proxy_port, _):
-        error = await failure(443, proxy=f"http://127.0.0.1:{proxy_port}")
+        error = await failure(AiohttpTransport, 443, proxy=f"http://127.0.0.1:{proxy_port}")
     assert error.code == "ProxyFailure"
 
 
 async def test_a_proxy_that_is_not_there() -> None:
-    error = await failure(443, proxy="http://127.0.0.1:1")
+    error = await failure(AiohttpTransport, 443, proxy="http://127.0.0.1:1")
     assert error.code == "ProxyFailure"
 
 
@@ -189,7 +197,7 @@ async def test_a_proxy_that_hangs_up(authority: Authority) -> None:
         await read_request(reader, Seen())
 
     async with listening(peer) as proxy_port:
-        error = await failure(443, proxy=f"http://127.0.0.1:{proxy_port}")
+        error = await failure(AiohttpTransport, 443, proxy=f"http://127.0.0.1:{proxy_port}")
     assert error.code == "ConnectionReset"
 
 
@@ -206,5 +214,5 @@ async def test_the_password_of_a_proxy_is_not_repeated() -> None:
     with pytest.raises(ConfigError) as caught:
         AiohttpTransport(parse_endpoint("https://kms.example"), proxy="ftp://u:pass-word@p:1")
     assert "pass-word" not in f"{caught.value!r}"
-    error = await failure(443, proxy="http://u:pass-word@127.0.0.1:1")
+    error = await failure(AiohttpTransport, 443, proxy="http://u:pass-word@127.0.0.1:1")
     assert "pass-word" not in f"{error!r}"
