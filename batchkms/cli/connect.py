@@ -1,4 +1,4 @@
-"""From a JobSpec to a client that can call: endpoint, credentials, emulator, quota."""
+"""From a JobSpec to what it calls: endpoint, credentials, emulator, client, quota."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchkms.checks.estimate import less_reserve as less_reserve
+from batchkms.cli.emulatorchild import emulator_child
 from batchkms.errors import ConfigError, CredentialsError, KmsError
 from batchkms.job import JobSpec
 from batchkms.kms.client import DEFAULT_ENDPOINT, KmsClient
@@ -19,6 +20,7 @@ from batchkms.kms.credentials import (
     find_credentials,
 )
 from batchkms.kms.servicestatus import quota_of
+from batchkms.kms.transport import Endpoint, parse_endpoint
 from batchkms.quota import DEFAULT_PER_SECOND, Group
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,36 @@ class Connection:
     kms: KmsClient
     region: str
     demo_key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a load test calls, and with what: no client is made of it."""
+
+    endpoint: Endpoint
+    region: str
+    credentials: CredentialSource
+    demo_key_id: str | None = None
+
+
+async def find_target(spec: JobSpec, stack: AsyncExitStack) -> Target:
+    """Where the job calls; its emulator is a process of its own. KMS is not called.
+
+    Raises ConfigError, also when there are no credentials.
+    """
+    if spec.emulator:
+        child = emulator_child(data_dir=spec.data_dir, region=spec.region or "")
+        ready = await stack.enter_async_context(child)
+        credentials = Credentials(ready["secret_id"], ready["secret_key"])
+        return Target(
+            endpoint=parse_endpoint(ready["endpoint"]),
+            region=ready["region"],
+            credentials=StaticCredentials(credentials),
+            demo_key_id=None if spec.key_id else ready["key_id"],
+        )
+    source = await _credentials(spec, stack, profile=spec.profile)
+    endpoint = parse_endpoint(spec.endpoint or DEFAULT_ENDPOINT)
+    return Target(endpoint=endpoint, region=spec.region or "", credentials=source)
 
 
 async def connect(spec: JobSpec, stack: AsyncExitStack) -> Connection:
@@ -62,11 +94,7 @@ async def connect_source(spec: JobSpec, stack: AsyncExitStack) -> KmsClient:
 async def _client(
     spec: JobSpec, stack: AsyncExitStack, *, region: str, endpoint: str | None, profile: str | None
 ) -> KmsClient:
-    # A profile names credentials by itself: a file is only for those that name none.
-    file = spec.credentials if profile == spec.profile else None
-    credentials = find_credentials(profile=profile, file=file, environ=os.environ, home=Path.home())
-    stack.push_async_callback(credentials.aclose)
-    await _looked_at(credentials)
+    credentials = await _credentials(spec, stack, profile=profile)
     kms = KmsClient(
         region=region,
         endpoint=endpoint or DEFAULT_ENDPOINT,
@@ -77,6 +105,17 @@ async def _client(
         timeout_s=spec.timeout,
     )
     return await stack.enter_async_context(kms)
+
+
+async def _credentials(
+    spec: JobSpec, stack: AsyncExitStack, *, profile: str | None
+) -> CredentialSource:
+    # A profile names credentials by itself: a file is only for those that name none.
+    file = spec.credentials if profile == spec.profile else None
+    credentials = find_credentials(profile=profile, file=file, environ=os.environ, home=Path.home())
+    stack.push_async_callback(credentials.aclose)
+    await _looked_at(credentials)
+    return credentials
 
 
 class NoCredentials(ConfigError):

@@ -29,6 +29,11 @@ class Lateness:
         self.calls = Latencies()
         self.blocked_s = 0.0
 
+    def reset(self) -> None:
+        """Forgets all that was counted."""
+        self.calls = Latencies()
+        self.blocked_s = 0.0
+
     def count(self, late_s: float) -> None:
         """A call was begun, so long after it could have been."""
         self.calls.count(late_s)
