@@ -29,6 +29,7 @@ from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.quota import Quotas, per_second
 from batchkms.reporting.summary import State, Summary
+from batchkms.reporting.timeline import Timeline
 from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
 from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
@@ -132,6 +133,7 @@ async def _run(
             sink=sink,
             engine=engine,
             manifest=begun.manifest,
+            timeline=Timeline(tally, earlier=begun.manifest.timeline if begun.manifest else ()),
             progress=spec.progress,
             reload=again
             and Reload(
