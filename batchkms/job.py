@@ -14,7 +14,7 @@ from typing import Any, Literal
 from batchkms.engine import EngineOptions, MaxFailures
 from batchkms.errors import ConfigError
 from batchkms.jobrules import check
-from batchkms.options import EVERY, OF_COMMAND, BadValue, Option
+from batchkms.options import EVERY, OF_COMMAND, Address, BadValue, Option
 from batchkms.options.load import Stages
 from batchkms.records import MAX_ENVELOPE_BYTES, MAX_PLAINTEXT_BYTES
 from batchkms.retry import RetryPolicy
@@ -70,6 +70,7 @@ class JobSpec:
     fsync_interval: float
     progress: Literal["auto", "always", "never"]
     summary: Literal["text", "json"]
+    metrics: Address | None
     log_level: str
     log_format: Literal["text", "json"]
     dry_run: bool
@@ -171,7 +172,8 @@ class JobSpec:
         Names of fields are those that were looked for, given or not; a proxy is without its
         password.
         """
-        left_out = {"input", "output", "overwrite", "resume", "progress", "summary", "dry_run"}
+        left_out = {"input", "output", "overwrite", "resume", "dry_run"}
+        left_out |= {"progress", "summary", "metrics"}
         in_force = {
             **{name: getattr(self, name) or default for name, default in DEFAULT_FIELDS.items()},
             "proxy": self.proxy and re.sub("//.*@", "//", self.proxy),

@@ -54,6 +54,7 @@ class Tally:
         self.by_key: Counter[str] = Counter()
         self.first_call_s: float | None = None
         self.last_call_s: float | None = None
+        self._latency_sum_us = 0
         self._latency = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
         self._latencies_us: Counter[int] = Counter()
 
@@ -123,8 +124,15 @@ class Tally:
         self._fold()
         return self._latency
 
+    @property
+    def latency_sum_us(self) -> int:
+        """The sum of these latencies, in microseconds."""
+        self._fold()
+        return self._latency_sum_us
+
     def _fold(self) -> None:
         # The histogram is slow in Python; most rows share their microseconds with others.
         for latency_us, rows in self._latencies_us.items():
             self._latency.record_value(min(latency_us, _HIGHEST_US), rows)
+            self._latency_sum_us += latency_us * rows
         self._latencies_us.clear()

@@ -89,6 +89,7 @@ def test_every_option_may_be_written_in_all_three_places(tmp_path: Path, option:
         "max-failures": "5%",
         "fsync-interval": "5s",
         "progress": "never",
+        "metrics": "[::1]:9464",
         "summary": "json",
         "log-level": "debug",
         "log-format": "json",
@@ -270,6 +271,7 @@ def test_settings_are_json_and_hold_no_password() -> None:
     assert "proxy.example:3128" in text
     assert json.loads(json.dumps(job(max_failures="7").settings()))["max_failures"] == 7
     assert "max_failures" not in job().settings()
+    assert "metrics" not in job(metrics=":9464").settings()
 
 
 @pytest.mark.parametrize("option", COMMON, ids=lambda option: option.name)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from batchkms.engine import MaxFailures
 from batchkms.job import JobSpec
-from batchkms.options import EVERY, OF_COMMAND, BadValue
+from batchkms.options import EVERY, OF_COMMAND, Address, BadValue
+from batchkms.options.address import address
 from batchkms.options.values import (
     MAX_RATE,
     duration,
@@ -66,6 +67,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("fsync-interval", "1s", 1.0),
     ("progress", "always", "always"),
     ("summary", "json", "json"),
+    ("metrics", "127.0.0.1:9464", Address("127.0.0.1", 9464)),
+    ("metrics", "[::1]:0", Address("::1", 0)),
     ("log-level", "debug", "debug"),
     ("log-format", "json", "json"),
     ("dry-run", True, True),
@@ -134,6 +137,10 @@ BAD: dict[str, list[Any]] = {
     "reserve": ["100%", "-1%", "", "%", "x", True, None, "1e1", "30%%"],
     "max-failures": ["-1", "101%", "", "%", "x", None, True, 1.5, "5 %"],
 }
+BAD["metrics"] = [
+    *(*BAD["text"], "9464", 9464, "127.0.0.1", "h:", "h:65536", "h:-1", "h:٣", "::1:9464", "[::1]"),
+    *("[h]:1", "[::g]:1", "1.2.3:1", "1.2.3.256:1", "a..b:1", "a b:1", "-h:1", "http://h:1"),
+]
 BAD["class"] = [*BAD["names"], "slow", "throttled,slow"]
 BAD["seed"] = [raw for raw in BAD["number"] if raw != "0"]
 KINDS = {"rate": "rate", "reserve": "reserve", "max-failures": "max-failures"}
@@ -147,7 +154,7 @@ def kind_of(name: str) -> str:
         return "switch"
     if option.metavar == "TIME":
         return "duration"
-    if option.name in ("seed", "class"):
+    if option.name in ("seed", "class", "metrics"):
         return option.name
     if option.metavar == "N":
         return "number"
@@ -269,6 +276,21 @@ def test_a_rate_is_that_of_the_quota_by_default() -> None:
     }
     assert rates["encrypt"] == rates["decrypt"] == rates["verify"] == 300
     assert rates["reencrypt"] == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (":9464", "127.0.0.1:9464"),
+        ("localhost:0", "127.0.0.1:0"),
+        ("0.0.0.0:80", "0.0.0.0:80"),
+        ("[0:0::1]:65535", "[::1]:65535"),
+        ("metrics.example:09464", "metrics.example:9464"),
+    ],
+)
+def test_addresses(text: str, written: str) -> None:
+    assert str(address(text)) == written
+    assert address(written) == address(text)
 
 
 @given(st.integers(1, 10**9), st.sampled_from(["KiB", "MiB", "GiB"]))

@@ -18,6 +18,7 @@ from batchkms.cli.inputs import format_name, open_input
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import printable
+from batchkms.cli.metrics import run_metrics
 from batchkms.cli.operations import make_operation, result_columns
 from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Running, end_on_signals
@@ -28,6 +29,7 @@ from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.quota import Quotas, per_second
 from batchkms.reporting.summary import State, Summary
+from batchkms.reporting.timeline import Timeline
 from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
 from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
@@ -105,6 +107,8 @@ async def _run(
             begun = _begun(output, identity, spec.resume, retry, tally)
         except AlreadyFinished as finished:
             return told_finished(finished, spec, await then() if then else None)
+        command = spec.command if retry is None else "retry"
+        watch = await stack.enter_async_context(run_metrics(spec.metrics, command, tally))
         rows = begun.input_rows()
         batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
         operation = await make_operation(spec, connection, stack)
@@ -118,6 +122,7 @@ async def _run(
             options=spec.engine_options(),
             tally=tally,
         )
+        watch(engine, quotas, source)
         begun.make_files()
         _spare_the_collector()
         running = Running(
@@ -128,6 +133,7 @@ async def _run(
             sink=sink,
             engine=engine,
             manifest=begun.manifest,
+            timeline=Timeline(tally, earlier=begun.manifest.timeline if begun.manifest else ()),
             progress=spec.progress,
             reload=again
             and Reload(

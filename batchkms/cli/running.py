@@ -17,6 +17,7 @@ from batchkms.engine import Batch, Engine
 from batchkms.errors import OutputError, RunStopped
 from batchkms.reporting.progress import Meter, shown
 from batchkms.reporting.summary import State, exit_code
+from batchkms.reporting.timeline import Timeline, recorded
 from batchkms.runs.fingerprint import InputRows
 from batchkms.runs.manifest import Manifest
 from batchkms.runs.output import Output
@@ -50,6 +51,7 @@ class Running:
     sink: Sink
     engine: Engine
     manifest: Manifest | None
+    timeline: Timeline
     progress: Literal["auto", "always", "never"]
     reload: Callable[[], None] | None = None
 
@@ -78,7 +80,7 @@ class Running:
             outage=lambda: engine.outage,
         )
         try:
-            async with self._noting(), shown(meter, self.progress):
+            async with recorded(self.timeline), self._noting(), shown(meter, self.progress):
                 if not output.size_bytes and (header := self.sink.header()):
                     await output.write([header])
                 async with aclosing(engine.run(batches)) as lots:
@@ -136,6 +138,7 @@ class Running:
             return
         if ending.error is not None:
             reason = str(ending.error)
+        self.manifest.note_timeline(self.timeline.segments())
         self.manifest.end(
             state=ending.state.value,
             exit_code=int(exit_code(self.engine.tally, ending.state)),
@@ -169,6 +172,7 @@ class Running:
                 async with asyncio.timeout(NOTE_EVERY_S):
                     await ended.wait()
                     return
+            manifest.note_timeline(self.timeline.segments())
             try:
                 await asyncio.to_thread(manifest.progress, self.rows.prefix())
             except OSError as error:

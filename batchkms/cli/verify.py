@@ -19,6 +19,7 @@ from batchkms.cli.inputs import refuse_special
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import command_options, printable
+from batchkms.cli.metrics import run_metrics
 from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Ending, end_on_signals, share_read, signals_drain
 from batchkms.cli.streams import put, say
@@ -85,6 +86,7 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
         if spec.dry_run:
             return await _planned(spec, outcome, seed)
         connection = await connect(spec, stack)
+        watch = await stack.enter_async_context(run_metrics(spec.metrics, "verify", tally))
         found = await found_rate(spec, connection)
         rate = less_reserve(found, spec.reserve)
         await outcome.read_output()
@@ -105,6 +107,7 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
         reload = again and Reload(
             read=again, quotas=quotas, engine=engine, manifest=None, found=found
         )
+        watch(engine, quotas, source)
         ending = await _compared(spec, source, engine, outcome, reload)
         outcome.end(operation, complete=ending.state is State.FINISHED)
     if unsampled := outcome.unverified.other_context:

@@ -3,10 +3,20 @@
 Every value goes through the same parser, wherever it was written, so that it means the same.
 """
 
+from batchkms.options.address import Address
 from batchkms.options.commands import EVERY, OF_COMMAND, PER_JOB
 from batchkms.options.common import COMMON
 from batchkms.options.option import Option
 from batchkms.options.own import DRY_RUN
 from batchkms.options.values import BadValue
 
-__all__ = ["COMMON", "DRY_RUN", "EVERY", "OF_COMMAND", "PER_JOB", "BadValue", "Option"]
+__all__ = [
+    "COMMON",
+    "DRY_RUN",
+    "EVERY",
+    "OF_COMMAND",
+    "PER_JOB",
+    "Address",
+    "BadValue",
+    "Option",
+]

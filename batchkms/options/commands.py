@@ -102,7 +102,12 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
         CIPHERTEXT_FIELD,
         ALLOW_STDOUT,
     ),
-    "check": (*_common(without=_RUNNING), *OLD_FAILING_ROWS, INPUT_PROFILE, *ENVELOPE),
+    "check": (
+        *_common(without=(*_RUNNING, "metrics")),
+        *OLD_FAILING_ROWS,
+        INPUT_PROFILE,
+        *ENVELOPE,
+    ),
     "verify": (
         *_common(without=(*_RUNNING, "output", "key-id", "key-field", "limit")),
         DRY_RUN,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchkms.engine import MaxFailures
+from batchkms.options.address import address
 from batchkms.options.option import Option
 from batchkms.options.values import (
     duration,
@@ -226,6 +227,13 @@ COMMON: tuple[Option, ...] = (
         default="text",
         metavar="text|json",
         help="Final summary: text on stderr, or json on stdout.",
+    ),
+    Option(
+        name="metrics",
+        parse=address,
+        write=str,
+        metavar="HOST:PORT",
+        help="Serve Prometheus metrics there meanwhile; :PORT is on loopback, port 0 a free one.",
     ),
     Option(
         name="log-level",

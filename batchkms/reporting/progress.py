@@ -71,6 +71,14 @@ class Snapshot:
         return f"{self.done:,}" if self.share is None else f"{self.done:,} ({self.share:.0%})"
 
 
+def share_done(tally: Tally, consumed: float | None) -> float | None:
+    """The share of the input that is done, 0 to 1, where the share that was read is known."""
+    if tally.exhausted:
+        return tally.done / tally.rows if tally.rows else 1.0
+    # Rows that were read but are not done yet count for nothing.
+    return None if consumed is None or not tally.rows else consumed * tally.done / tally.rows
+
+
 class Meter:
     """Makes Snapshots of a run.
 
@@ -109,7 +117,7 @@ class Meter:
         rate_now = (tally.done - before) / (now - since) if now > since else 0.0
         elapsed = now - self._began
         average = (tally.done - self._kept) / elapsed if elapsed > 0 else 0.0
-        share = self._share()
+        share = share_done(tally, self._consumed())
         return Snapshot(
             title=self._title,
             done=tally.done,
@@ -126,14 +134,6 @@ class Meter:
             in_flight=tally.in_flight,
             outage=self._outage(),
         )
-
-    def _share(self) -> float | None:
-        tally = self._tally
-        if tally.exhausted:
-            return tally.done / tally.rows if tally.rows else 1.0
-        consumed = self._consumed()
-        # Rows that were read but are not done yet count for nothing.
-        return None if consumed is None or not tally.rows else consumed * tally.done / tally.rows
 
     def _eta_s(self, share: float | None, average: float) -> float | None:
         if not share or average <= 0:

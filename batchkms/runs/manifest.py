@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 import orjson
@@ -72,6 +72,24 @@ class _InPlace(msgspec.Struct):
     results_sha256: str | None = None
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Window(msgspec.Struct):
+    t: _Count
+    calls: _Count
+    ok: _Count
+    failed: _Count
+    throttled: _Count
+    retries: _Count
+
+
+class _Segment(msgspec.Struct):
+    started_at: str
+    window_s: Annotated[int, msgspec.Meta(ge=1)]
+    windows: list[_Window]
+
+
 class _Content(msgspec.Struct):
     """What is read of a manifest, with its types; there may be more in it."""
 
@@ -88,6 +106,7 @@ class _Content(msgspec.Struct):
     resumed: list[Any] = []
     changed: list[Any] = []
     in_place: _InPlace | None = None
+    timeline: list[_Segment] = []
 
 
 def manifest_path(output: Path) -> Path:
@@ -268,6 +287,15 @@ class Manifest:
                 ) from None
 
     @property
+    def timeline(self) -> list[dict[str, Any]]:
+        """How its run went over time, a segment for each attempt; see `reporting.timeline`."""
+        return self.content.get("timeline", [])  # type: ignore[no-any-return]  # `_check` knows
+
+    def note_timeline(self, segments: list[dict[str, Any]]) -> None:
+        """Notes the same; it is written with whatever is written next."""
+        self.content["timeline"] = segments
+
+    @property
     def in_place(self) -> dict[str, Any]:
         """What is noted of the file that was made of the input and the results; may be empty."""
         noted = self.content.get("in_place")
@@ -294,7 +322,19 @@ class Manifest:
             ) from None
 
     def _save(self) -> None:
-        replace_file(self.path, orjson.dumps(self.content, option=orjson.OPT_INDENT_2) + b"\n")
+        content = orjson.dumps(_laid_out(self.content), option=orjson.OPT_INDENT_2)
+        replace_file(self.path, content + b"\n")
+
+
+def _laid_out(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with every window of its timeline on one line, so that people can read it."""
+    if "timeline" not in content:
+        return content
+    timeline = [
+        {**segment, "windows": [orjson.Fragment(orjson.dumps(w)) for w in segment["windows"]]}
+        for segment in content["timeline"]
+    ]
+    return {**content, "timeline": timeline}
 
 
 def _check(content: object) -> None:

@@ -1,0 +1,39 @@
+"""`--metrics`: what a batch command serves while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from batchkms.cli.running import share_read
+from batchkms.cli.streams import say
+from batchkms.engine import Engine
+from batchkms.options import Address
+from batchkms.quota import Quotas
+from batchkms.sources.base import Source
+from batchkms.tally import Tally
+
+Watch = Callable[[Engine, Quotas, Source], None]
+
+
+@asynccontextmanager
+async def run_metrics(address: Address | None, command: str, tally: Tally) -> AsyncIterator[Watch]:
+    """Serves the metrics of a run while the block runs, and says where.
+
+    It begins before there is an engine, so that a port in use is told before anything is sent;
+    what it gives is called with the engine then. Raises ConfigError.
+    """
+    if address is None:
+        yield lambda engine, quotas, source: None
+        return
+    from batchkms.reporting.metrics import RunCollector
+    from batchkms.reporting.metricserver import served
+
+    collector = RunCollector(command, tally)
+
+    def watch(engine: Engine, quotas: Quotas, source: Source) -> None:
+        collector.watch(engine, quotas, consumed=lambda: share_read(source))
+
+    async with served(address, collector) as url:
+        say(f"batchkms: metrics are at {url}")
+        yield watch
