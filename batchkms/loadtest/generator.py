@@ -34,6 +34,11 @@ class Lateness:
         self.calls = Latencies()
         self.blocked_s = 0.0
 
+    def add(self, other: Lateness) -> None:
+        """Counts all that another one has counted."""
+        self.calls.add(other.calls)
+        self.blocked_s += other.blocked_s
+
     def count(self, late_s: float) -> None:
         """A call was begun, so long after it could have been."""
         self.calls.count(late_s)

@@ -14,7 +14,7 @@ from batchkms.errors import KmsError, OutputError
 from batchkms.kms.http1.pool import Connected
 from batchkms.latency import Latencies
 from batchkms.loadtest.call import Call
-from batchkms.loadtest.findmax import MaxRate, Step, find_max
+from batchkms.loadtest.findmax import MaxRate, find_max
 from batchkms.loadtest.flights import Connections, Flights
 from batchkms.loadtest.generator import LATE_AFTER_S, Generator, Lateness
 from batchkms.loadtest.models import ClosedModel, Contents, Model, OpenModel
@@ -23,6 +23,7 @@ from batchkms.loadtest.schedule import Schedule, Stage
 from batchkms.loadtest.slo import Slo
 from batchkms.loadtest.slowindows import Judge
 from batchkms.loadtest.statistics import Statistics
+from batchkms.loadtest.steps import Step, StepCounter
 from batchkms.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
@@ -132,14 +133,14 @@ class LoadTest:
     ) -> None:
         self.plan = plan
         self.statistics = Statistics()
-        self.judge = Judge(plan.slos, plan.slo_window_s)
+        self.judge = Judge(plan.slos, plan.slo_window_s, begin_s=plan.warmup_s)
         self.lateness = Lateness()
         self.generator = Generator(self.lateness, limit_s=plan.lag_limit_s, clock=clock)
         self.dials = dials
         self.started_at = 0.0
         self.max_rate: MaxRate | None = None
         self.state: State = "finished"
-        self.asked_rate = 0.0
+        self._step_rate: float | None = None
         self._connections = connections
         self._contents = contents
         self._calls = calls
@@ -152,8 +153,9 @@ class LoadTest:
             warmup_s=plan.warmup_s,
             clock=clock,
         )
+        self._stopped_s: float | None = None
         self._model: Model | None = None
-        self._step: Statistics | None = None
+        self._step: StepCounter | None = None
         self._broken: OutputError | None = None
 
     @property
@@ -184,14 +186,33 @@ class LoadTest:
                     await self._attack(self._planned_model())
         finally:
             self.generator.end()
-        self.judge.finish(self.elapsed_s)
-        self._abort_if_broken()
+        self.judge.finish(self._stopped_s or self.total_s or self.elapsed_s)
         if self._broken is not None:
             raise self._broken
 
     def drain(self) -> None:
         """Begins no more calls; those under way end."""
         self._stop("interrupted")
+
+    @property
+    def total_s(self) -> float | None:
+        """How long calls are begun; None while nobody knows."""
+        if self.plan.find_from is not None:
+            return None
+        schedule = self.plan.schedule
+        return self.plan.duration_s if schedule is None else schedule.duration_s
+
+    @property
+    def target_rate(self) -> float | None:
+        """Calls per second that were asked for, on average; None where there is no such rate."""
+        return None if self.plan.schedule is None else self.plan.schedule.mean_rate
+
+    @property
+    def asked_rate_now(self) -> float | None:
+        """Calls per second that are asked for now; None in the closed model."""
+        if self.plan.schedule is not None:
+            return self.plan.schedule.rate_at(self.elapsed_s)
+        return self._step_rate
 
     def asked_by(self, seconds: float) -> int:
         """How many calls were asked for by this time; in the closed model, those begun."""
@@ -208,7 +229,6 @@ class LoadTest:
                 concurrency=plan.concurrency,
                 duration_s=plan.duration_s,
             )
-        self.asked_rate = plan.schedule.mean_rate
         return self._open_model(plan.schedule, self.lateness, offset_s=0.0)
 
     def _open_model(self, schedule: Schedule, lateness: Lateness, *, offset_s: float) -> OpenModel:
@@ -231,27 +251,19 @@ class LoadTest:
 
     async def _measure(self, rate: float, seconds: float) -> Step:
         """Makes calls at one rate for some time, over the connections that are there."""
-        step = self._step = Statistics()
         lateness = Lateness()
-        self.asked_rate = rate
+        self._step_rate = rate
+        begin_s = self.elapsed_s + HEAD_START_S
+        step = self._step = StepCounter(self.plan.slos, rate=rate, begin_s=begin_s, asked_s=seconds)
         generator = Generator(lateness, limit_s=self.plan.lag_limit_s, clock=self._clock)
         generator.begin()
         schedule = Schedule([Stage(seconds, rate, rate)])
-        await self._attack(
-            self._open_model(schedule, lateness, offset_s=self.elapsed_s + HEAD_START_S)
-        )
+        await self._attack(self._open_model(schedule, lateness, offset_s=begin_s))
         generator.end()
         self._step = None
-        self.lateness.calls.add(lateness.calls)
-        self.lateness.blocked(lateness.blocked_s)
-        return Step(
-            rate=rate,
-            seconds=seconds,
-            held=all(slo.judge(step).held for slo in self.plan.slos),
-            valid=not generator.faults(closed=False),
-            calls=step.calls,
-            errors=step.errors,
-        )
+        self.lateness.add(lateness)
+        took_s = self.elapsed_s - begin_s
+        return step.step(took_s=took_s, valid=not generator.faults(closed=False))
 
     def _record(self, call: Call) -> None:
         self.statistics.count(call)
@@ -319,6 +331,7 @@ class LoadTest:
     def _stop(self, state: State) -> None:
         if self.state == "finished":
             self.state = state
+            self._stopped_s = self.elapsed_s
         if self._model is not None:
             with suppress(asyncio.InvalidStateError):
                 self._model.stop()

@@ -56,10 +56,14 @@ class Timeline:
 
     def windows(self) -> list[tuple[float, Window]]:
         """Every window up to the last one with anything in it, and when it begins, in seconds."""
+        return self.last(MOST_WINDOWS)
+
+    def last(self, most: int) -> list[tuple[float, Window]]:
+        """The last windows, so many at the most."""
         last = max(self._windows, default=-1)
         return [
             (float(number * self.window_s), self._windows.get(number) or Window())
-            for number in range(last + 1)
+            for number in range(max(0, last + 1 - most), last + 1)
         ]
 
     def _window(self, seconds: float) -> Window:

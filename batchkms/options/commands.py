@@ -65,7 +65,7 @@ _LOADTEST = _only(
     *("output", "overwrite", "format", *_PLAINTEXT, "key-field", "context-field"),
     *("key-id", "region", "endpoint", "emulator", "data-dir", "profile", "credentials"),
     *("ca-file", "rate", "concurrency", "max-attempts", "timeout", "connect-timeout", "deadline"),
-    *("progress", "summary", "log-level", "log-format"),
+    *("progress", "summary", "log-level", "log-format", "metrics"),
 )
 
 

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from batchkms.tally import Tally
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Group, RenderableType
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,10 @@ class Snapshot:
             parts.append("waiting for the service")
         return "; ".join(parts)
 
+    def rendered(self) -> RenderableType:
+        """The live display."""
+        return rendered(self)
+
     def done_text(self) -> str:
         """Rows done of all rows, as far as known."""
         if self.total is not None:
@@ -77,6 +81,23 @@ def share_done(tally: Tally, consumed: float | None) -> float | None:
         return tally.done / tally.rows if tally.rows else 1.0
     # Rows that were read but are not done yet count for nothing.
     return None if consumed is None or not tally.rows else consumed * tally.done / tally.rows
+
+
+class Displayed(Protocol):
+    """Where something stands, as it is told."""
+
+    def line(self) -> str:
+        """All of it in one line, for a log."""
+
+    def rendered(self) -> RenderableType:
+        """The same for a terminal."""
+
+
+class Watched(Protocol):
+    """What progress is shown of."""
+
+    def snapshot(self) -> Displayed:
+        """Where it stands now."""
 
 
 class Meter:
@@ -142,7 +163,7 @@ class Meter:
 
 
 @asynccontextmanager
-async def shown(meter: Meter, mode: Literal["auto", "always", "never"]) -> AsyncIterator[None]:
+async def shown(meter: Watched, mode: Literal["auto", "always", "never"]) -> AsyncIterator[None]:
     """Shows progress on stderr while the block runs."""
     if mode == "never":
         yield
@@ -165,20 +186,20 @@ async def _shown(display: Coroutine[None, None, None]) -> None:
         await display
 
 
-async def _log(meter: Meter) -> None:
+async def _log(meter: Watched) -> None:
     while True:
         await asyncio.sleep(LOG_EVERY_S)
         log.info("%s", meter.snapshot().line())
 
 
-async def _display(meter: Meter) -> None:
+async def _display(meter: Watched) -> None:
     from rich.console import Console
     from rich.live import Live
 
     console = Console(file=sys.stderr, force_terminal=True)
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
         while True:
-            live.update(rendered(meter.snapshot()), refresh=True)
+            live.update(meter.snapshot().rendered(), refresh=True)
             await asyncio.sleep(DISPLAY_EVERY_S)
 
 

@@ -1,0 +1,191 @@
+"""`batchkms loadtest`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import click
+
+from batchkms._version import __version__
+from batchkms.cli.connect import Target, find_target
+from batchkms.cli.inputs import open_input
+from batchkms.cli.loadfiles import LoadFiles
+from batchkms.cli.logs import log_to_stderr
+from batchkms.cli.loops import fast_runner
+from batchkms.cli.main import command_options, printable
+from batchkms.cli.metrics import load_metrics
+from batchkms.cli.running import end_on_signals, signals_drain
+from batchkms.cli.streams import say
+from batchkms.cli.telling import told
+from batchkms.errors import OutputError
+from batchkms.job import JobSpec, job_from
+from batchkms.kms.http1.pool import Pool
+from batchkms.kms.signedrequests import signed_requests
+from batchkms.loadtest.display import LoadMeter
+from batchkms.loadtest.loadtest import Dials, LoadTest, Plan
+from batchkms.loadtest.mix import parse_mix
+from batchkms.loadtest.runrecord import RunRecord, StageRecord
+from batchkms.loadtest.schedule import Schedule, Stage
+from batchkms.loadtest.slo import DEFAULT_SLOS, parse_slo
+from batchkms.loadtest.summary import LoadSummary
+from batchkms.loadtest.workload import Workload
+from batchkms.reporting.progress import shown
+
+SPARE_FILES = 100
+"""File descriptors for all else than connections."""
+
+
+@click.command(short_help="Measure a KMS endpoint under load.")
+@click.argument("input", required=False, metavar="[INPUT]")
+@click.option("--config", metavar="FILE", help="Job file (TOML) with any of these options.")
+@command_options("loadtest")
+def loadtest(input: str | None, config: str | None, **flags: Any) -> None:
+    """Makes calls at a rate that does not depend on the server, and measures what comes back.
+
+    Latencies are measured from when each call was due, so that a server that stalls cannot hide
+    it, and from when its first byte was sent. Nothing is tried again unless --max-attempts says
+    so. With INPUT the calls encrypt its rows, or decrypt those of a result file; without it they
+    encrypt random bytes (--payload-size).
+
+    Calls count against the account's quota and are paid for like any others.
+
+    Exit code 6 if an SLO does not hold, or if the generator was not able to make the calls when
+    they were due: then the figures are its own and not the server's.
+    """
+    spec = job_from(
+        command="loadtest", input_path=input, flags=flags, environ=os.environ, config=config
+    )
+    sys.exit(run_loadtest(spec))
+
+
+def run_loadtest(spec: JobSpec) -> int:
+    """Runs a load test and returns the exit code.
+
+    Raises ConfigError and InputError before any call, OutputError when calls cannot be kept.
+    """
+    log_to_stderr(level=spec.log_level, log_format=spec.log_format)
+    return fast_runner()(_run(spec))
+
+
+async def _run(spec: JobSpec) -> int:
+    end_on_signals()
+    files = LoadFiles(spec)
+    seed = spec.seed if spec.seed is not None else secrets.randbelow(2**53)
+    async with AsyncExitStack() as stack:
+        target = await find_target(spec, stack)
+        workload = await _workload(spec, target, seed)
+        dials, most = Dials(), _allowed_connections(spec)
+        pool = Pool(
+            target.endpoint,
+            ca_file=spec.ca_file or target.ca_file,
+            connect_timeout_s=spec.connect_timeout,
+            timeout_s=spec.timeout,
+            max_connections=most,
+            on_connected=dials.connected,
+        )
+        stack.push_async_callback(pool.aclose)
+
+        async def renew() -> None:
+            workload.credentials = await target.credentials.credentials()
+
+        test = LoadTest(_plan(spec), pool, workload, dials=dials, calls=files.calls, renew=renew)
+        await stack.enter_async_context(load_metrics(spec.metrics, test))
+        files.begin()
+        error = await _attacked(spec, target, test)
+        record = _record(spec, target, test, workload.notes)
+        summary = LoadSummary(record, test.statistics, error=error, **files.names())
+        await files.end(record, test.statistics, summary)
+    return told(summary, spec.summary, of="input")
+
+
+async def _attacked(spec: JobSpec, target: Target, test: LoadTest) -> OutputError | None:
+    """Runs the test; what kept its calls from being written, if anything did."""
+    meter = LoadMeter(printable(f"batchkms loadtest {target.endpoint.url}"), test)
+    with signals_drain(test):
+        async with shown(meter, spec.progress):
+            try:
+                await test.run()
+            except OutputError as error:
+                return error
+    return None
+
+
+async def _workload(spec: JobSpec, target: Target, seed: int) -> Workload:
+    raise NotImplementedError
+
+
+def _plan(spec: JobSpec) -> Plan:
+    slos = tuple(parse_slo(text) for text in spec.slos or ())
+    if spec.stages is not None:
+        schedule = Schedule([Stage(*stage) for stage in spec.stages])
+    else:
+        schedule = Schedule([Stage(spec.duration, spec.rate, spec.rate)])
+    return Plan(
+        schedule=None if spec.closed or spec.find_max else schedule,
+        concurrency=spec.concurrency,
+        duration_s=spec.duration,
+        find_from=float(spec.rate) if spec.find_max else None,
+        warmup_s=spec.warmup or 0.0,
+        slos=slos or (DEFAULT_SLOS if spec.find_max else ()),
+        slo_window_s=spec.slo_window,
+        abort_on_fail=spec.abort_on_fail,
+        retry=spec.retry_policy(),
+        lag_limit_s=spec.lag_limit,
+        grace_s=spec.timeout,
+    )
+
+
+def _allowed_connections(spec: JobSpec) -> int:
+    """How many connections there may be: what was asked for, as far as the system lets us."""
+    wanted = spec.concurrency if spec.closed else spec.max_connections
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = wanted + SPARE_FILES
+        unlimited = hard == resource.RLIM_INFINITY
+        allowed = needed if unlimited else min(needed, hard)
+        if soft != resource.RLIM_INFINITY and soft < allowed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < needed and "max_connections" in spec.given:
+            say(
+                f"batchkms: warning: this system allows {allowed:,} open files, so that there "
+                f"are {allowed - SPARE_FILES:,} connections at the most (ulimit -n)"
+            )
+        return max(1, min(wanted, allowed - SPARE_FILES))
+    return wanted
+
+
+def _record(spec: JobSpec, target: Target, test: LoadTest, notes: list[str]) -> RunRecord:
+    plan, statistics = test.plan, test.statistics
+    schedule = plan.schedule
+    mix = parse_mix(spec.action)
+    total = sum(mix.values())
+    return RunRecord(
+        version=__version__,
+        started_at=test.started_at,
+        endpoint=target.endpoint.url,
+        state=test.state,
+        model="closed" if plan.closed else "open",
+        stages=[]
+        if schedule is None
+        else [
+            StageRecord(duration_s=each.duration_s, from_rate=each.from_rate, to_rate=each.to_rate)
+            for each in schedule.stages
+        ],
+        warmup_s=plan.warmup_s,
+        actions={name: weight / total for name, weight in mix.items()},
+        settings=spec.settings(),
+        calls=statistics.calls,
+        target_rate=test.target_rate,
+        invalid=test.generator.faults(closed=plan.closed),
+        notes=[*notes, *test.judge.notes, *test.generator.notes()],
+        slos=[] if plan.find_from is not None else test.judge.records(),
+        generator=test.generator.record(),
+        connections=test.dials.record(),
+        max_rate=None if test.max_rate is None else test.max_rate.as_json(),
+    )
