@@ -60,7 +60,7 @@ class MaxRate:
 
     def as_text(self) -> list[str]:
         """For people, line by line."""
-        return [_headline(self.rate, self.limited_by), f"  {self.confidence}"]
+        return [max_rate_line(self.rate, self.limited_by), f"  {self.confidence}"]
 
     def _held_text(self) -> str:
         of = self.held_steps + self.unheld_steps
@@ -92,7 +92,8 @@ class MaxRate:
         }[self.limited_by]
 
 
-def _headline(rate: float, limited_by: LimitedBy) -> str:
+def max_rate_line(rate: float, limited_by: LimitedBy) -> str:
+    """The answer, for people."""
     if not rate:
         return "max rate: none found"
     at_least = {
