@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import time
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -72,34 +73,47 @@ def run_loadtest(spec: JobSpec) -> int:
 
 
 async def _run(spec: JobSpec) -> int:
+    began_s = time.monotonic()
     end_on_signals()
     files = LoadFiles(spec)
-    seed = spec.seed if spec.seed is not None else secrets.randbelow(2**53)
     async with AsyncExitStack() as stack:
         target = await find_target(spec, stack)
-        workload = await _workload(spec, target, seed)
-        dials, most = Dials(), _allowed_connections(spec)
-        pool = Pool(
-            target.endpoint,
-            ca_file=spec.ca_file or target.ca_file,
-            connect_timeout_s=spec.connect_timeout,
-            timeout_s=spec.timeout,
-            max_connections=most,
-            on_connected=dials.connected,
-        )
-        stack.push_async_callback(pool.aclose)
-
-        async def renew() -> None:
-            workload.credentials = await target.credentials.credentials()
-
-        test = LoadTest(_plan(spec), pool, workload, dials=dials, calls=files.calls, renew=renew)
-        await stack.enter_async_context(load_metrics(spec.metrics, test))
+        workload = await _workload(spec, target)
+        test = _test(spec, target, workload, files, stack)
+        metrics = load_metrics(spec.metrics, test, tuple(parse_mix(spec.action)))
+        await stack.enter_async_context(metrics)
         files.begin()
+        stack.push_async_callback(files.abandon)
         error = await _attacked(spec, target, test)
         record = _record(spec, target, test, workload.notes)
-        summary = LoadSummary(record, test.statistics, error=error, **files.names())
-        await files.end(record, test.statistics, summary)
-    return told(summary, spec.summary, of="input")
+        error = await files.end(record, test.statistics, error)
+    summary = LoadSummary(
+        record=record,
+        statistics=test.statistics,
+        wall_s=time.monotonic() - began_s,
+        error=error,
+    )
+    return told(files.named_in(summary), spec.summary, of="load test")
+
+
+def _test(
+    spec: JobSpec, target: Target, workload: Workload, files: LoadFiles, stack: AsyncExitStack
+) -> LoadTest:
+    dials = Dials()
+    pool = Pool(
+        target.endpoint,
+        ca_file=spec.ca_file,
+        connect_timeout_s=spec.connect_timeout,
+        timeout_s=spec.timeout,
+        max_connections=_allowed_connections(spec),
+        on_connected=dials.connected,
+    )
+    stack.push_async_callback(pool.aclose)
+
+    async def renew() -> None:
+        workload.credentials = await target.credentials.credentials()
+
+    return LoadTest(_plan(spec), pool, workload, dials=dials, calls=files.calls, renew=renew)
 
 
 async def _attacked(spec: JobSpec, target: Target, test: LoadTest) -> OutputError | None:
@@ -128,7 +142,7 @@ def _plan(spec: JobSpec) -> Plan:
         schedule=None if spec.closed or spec.find_max else schedule,
         concurrency=spec.concurrency,
         duration_s=spec.duration,
-        find_from=float(spec.rate) if spec.find_max else None,
+        find_from=_begin_of_search(spec) if spec.find_max else None,
         warmup_s=spec.warmup or 0.0,
         slos=slos or (DEFAULT_SLOS if spec.find_max else ()),
         slo_window_s=spec.slo_window,

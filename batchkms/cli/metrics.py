@@ -1,4 +1,4 @@
-"""`--metrics`: what a batch command serves while it runs."""
+"""`--metrics`: what a command serves while it runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from batchkms.cli.running import share_read
 from batchkms.cli.streams import say
 from batchkms.engine import Engine
+from batchkms.loadtest.loadtest import LoadTest
 from batchkms.options import Address
 from batchkms.quota import Quotas
 from batchkms.sources.base import Source
@@ -37,3 +38,22 @@ async def run_metrics(address: Address | None, command: str, tally: Tally) -> As
     async with served(address, collector) as url:
         say(f"batchkms: metrics are at {url}")
         yield watch
+
+
+@asynccontextmanager
+async def load_metrics(
+    address: Address | None, test: LoadTest, actions: tuple[str, ...]
+) -> AsyncIterator[None]:
+    """Serves the metrics of a load test while the block runs, and says where.
+
+    Raises ConfigError.
+    """
+    if address is None:
+        yield
+        return
+    from batchkms.loadtest.metrics import LoadCollector
+    from batchkms.reporting.metricserver import served
+
+    async with served(address, LoadCollector(test, actions)) as url:
+        say(f"batchkms: metrics are at {url}")
+        yield

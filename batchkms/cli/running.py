@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from batchkms.cli.main import EXIT_INTERRUPTED, printable
 from batchkms.engine import Batch, Engine
@@ -180,8 +180,15 @@ class Running:
                 log.warning("%s cannot be written: %s", manifest.path, error.strerror)
 
 
+class Drainable(Protocol):
+    """What can be ended early without losing anything; an Engine does."""
+
+    def drain(self) -> None:
+        """Begins nothing more and lets what is in flight end."""
+
+
 @contextmanager
-def signals_drain(engine: Engine, *, reload: Callable[[], None] | None = None) -> Iterator[None]:
+def signals_drain(engine: Drainable, *, reload: Callable[[], None] | None = None) -> Iterator[None]:
     """Meanwhile SIGINT and SIGTERM drain a run; the second one ends the process.
 
     SIGHUP calls `reload`; where there is none, it drains too.
@@ -223,7 +230,7 @@ def end_on_signals() -> None:
 class _Drain:
     """What the first and the second signal do."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Drainable) -> None:
         self._engine = engine
         self._told = False
 

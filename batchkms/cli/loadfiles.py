@@ -1,0 +1,123 @@
+"""The files that a load test writes: refused before its first call, written after its last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from batchkms.errors import ConfigError, OutputError
+from batchkms.job import JobSpec
+from batchkms.loadtest.hgrm import hgrm_text, send_path
+from batchkms.loadtest.junit import junit_xml
+from batchkms.loadtest.results import CallFile
+from batchkms.loadtest.runrecord import RunRecord
+from batchkms.loadtest.statistics import Statistics
+from batchkms.loadtest.summary import LoadSummary
+from batchkms.runs.files import replace_file
+from batchkms.runs.output import refuse_input, refuse_odd_file
+
+
+class LoadFiles:
+    """`calls` is where every call is kept, if that was asked for; nothing is made yet.
+
+    Raises ConfigError for a file that is there already without `--overwrite`, or that cannot be
+    written where it is to be.
+    """
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._spec = spec
+        self._inputs = [spec.input] if spec.input else []
+        for option, path in self._named():
+            _refuse(option, path, self._inputs, overwrite=spec.overwrite)
+        if spec.report:
+            from batchkms.reporting.html.files import require_report
+
+            require_report()
+        self.calls: CallFile | None = None
+        if spec.output:
+            self.calls = CallFile(spec.output, overwrite=spec.overwrite, inputs=self._inputs)
+
+    def begin(self) -> None:
+        """Makes the file of the calls. Raises ConfigError."""
+        if self.calls is not None:
+            self.calls.begin()
+
+    async def abandon(self) -> None:
+        """Leaves the calls so far where they are: the run has ended without a record."""
+        if self.calls is not None:
+            with suppress(OutputError):
+                await self.calls.abandon(None)
+
+    async def end(
+        self, record: RunRecord, statistics: Statistics, error: OutputError | None
+    ) -> OutputError | None:
+        """Writes every file, as far as that can be; the first error there was."""
+        if self.calls is not None:
+            try:
+                if error is None:
+                    await self.calls.complete(record)
+                else:
+                    await self.calls.abandon(None)
+            except OutputError as failed:
+                error = error or failed
+        for path, made in self._contents(record, statistics):
+            try:
+                replace_file(path, made())
+            except OSError as failed:
+                error = error or OutputError(
+                    f"{path} cannot be written: {failed.strerror}", hint="check the disk"
+                )
+        return error
+
+    def named_in(self, summary: LoadSummary) -> LoadSummary:
+        """The summary with the files that were written."""
+        spec = self._spec
+        more = {}
+        if spec.junit:
+            more["junit"] = spec.junit
+        if spec.hgrm:
+            more["hgrm"] = f"{spec.hgrm}, {send_path(Path(spec.hgrm))}"
+        return replace(summary, output=spec.output or None, report=spec.report or None, files=more)
+
+    def _named(self) -> list[tuple[str, Path]]:
+        spec = self._spec
+        named = [("--report", spec.report), ("--junit", spec.junit), ("--hgrm", spec.hgrm)]
+        paths = [(option, Path(path)) for option, path in named if path]
+        return paths + ([("--hgrm", send_path(Path(spec.hgrm)))] if spec.hgrm else [])
+
+    def _contents(
+        self, record: RunRecord, statistics: Statistics
+    ) -> list[tuple[Path, Callable[[], bytes]]]:
+        spec, made = self._spec, []
+        if spec.junit:
+            made.append((Path(spec.junit), lambda: junit_xml(record, statistics)))
+        if spec.hgrm:
+            path = Path(spec.hgrm)
+            made.append((path, lambda: hgrm_text(statistics.from_schedule).encode()))
+            made.append((send_path(path), lambda: hgrm_text(statistics.from_send).encode()))
+        if spec.report:
+            made.append((Path(spec.report), lambda: _report(record, statistics)))
+        return made
+
+
+def _report(record: RunRecord, statistics: Statistics) -> bytes:
+    from batchkms.loadtest.report import render_loadtest
+
+    return render_loadtest(statistics, [record], title="batchkms loadtest").encode()
+
+
+def _refuse(option: str, path: Path, inputs: list[str], *, overwrite: bool) -> None:
+    for given in inputs:
+        refuse_input(path, given)
+    refuse_odd_file(path)
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"{option}: there is no folder {path.parent}", hint="make it, or name another file"
+        )
+    if path.exists() and not overwrite:
+        raise ConfigError(
+            f"{option}: {path} exists already",
+            hint="name another file, or add --overwrite to replace it",
+        )
