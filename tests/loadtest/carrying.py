@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from batchkms.emulator import Emulator
+from batchkms.kms.client import KmsClient
+from batchkms.kms.credentials import Credentials, StaticCredentials
 from batchkms.kms.transport import Answer
 
 
@@ -34,3 +37,12 @@ class Carrier:
         lines = dict(line.lower().split(": ", 1) for line in head[1:-2])
         body = await self._reader.readexactly(int(lines["content-length"]))
         return Answer(int(head[0].split()[1]), body)
+
+
+async def answered(emulator: Emulator, action: str, parameters: dict[str, str]) -> dict[str, Any]:
+    """The `Response` of one call of an emulator."""
+    credentials = StaticCredentials(Credentials(emulator.secret_id, emulator.secret_key))
+    async with KmsClient(
+        region=emulator.region, endpoint=emulator.endpoint, credentials=credentials
+    ) as kms:
+        return await kms.call(action, parameters)
