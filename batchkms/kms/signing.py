@@ -70,8 +70,8 @@ class RequestSigner:
         self._canonical_prefix = canonical.encode()
         self._day_s = -1
         self._secret_key = ""
-        self._date = ""
-        self._signing_key = b""
+        self._scope = ""
+        self._inner = self._outer = hashlib.sha256()
 
     def authorization(
         self, secret_id: str, secret_key: str, timestamp_s: int, payload_sha256: str
@@ -79,13 +79,24 @@ class RequestSigner:
         """The Authorization header for a body with this SHA-256 (hexadecimal)."""
         day_s = timestamp_s // 86_400
         if day_s != self._day_s or secret_key != self._secret_key:
-            self._date = utc_date(timestamp_s)
-            self._signing_key = derive_signing_key(secret_key, self._date, self._service)
+            date = utc_date(timestamp_s)
+            self._scope = f"{date}/{self._service}/{_SUFFIX}"
+            self._inner, self._outer = _begun(derive_signing_key(secret_key, date, self._service))
             self._day_s, self._secret_key = day_s, secret_key
         digest = hashlib.sha256(self._canonical_prefix + payload_sha256.encode()).hexdigest()
-        scope = f"{self._date}/{self._service}/{_SUFFIX}"
-        to_sign = f"{ALGORITHM}\n{timestamp_s}\n{scope}\n{digest}"
+        # HMAC by its two halves, which have the key in them already: a third of the time that
+        # `hmac.digest` takes, which begins with the key each time.
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(f"{ALGORITHM}\n{timestamp_s}\n{self._scope}\n{digest}".encode())
+        outer.update(inner.digest())
         return (
-            f"{ALGORITHM} Credential={secret_id}/{scope}, "
-            f"SignedHeaders=content-type;host, Signature={signature(self._signing_key, to_sign)}"
+            f"{ALGORITHM} Credential={secret_id}/{self._scope}, "
+            f"SignedHeaders=content-type;host, Signature={outer.hexdigest()}"
         )
+
+
+def _begun(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """The inner and the outer hash of HMAC-SHA256 (RFC 2104) with a key of 32 bytes in them."""
+    block = key.ljust(64, b"\0")
+    inner, outer = bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)
+    return hashlib.sha256(inner), hashlib.sha256(outer)

@@ -12,6 +12,7 @@ HEADER_TOKEN = "X-TC-Token"  # noqa: S105 - the header's name, not a token
 HEADER_LANGUAGE = "X-TC-Language"
 
 CONTENT_TYPE = "application/json"
+FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
 
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
 """The largest TC3 POST body that the gateway takes (documentation 1278/46710)."""

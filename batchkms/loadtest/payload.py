@@ -1,0 +1,136 @@
+"""What a load test encrypts where no file says it: random bytes of a size that is asked for.
+
+They are no secret. Making them must cost next to nothing, so they are cut from one block.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from binascii import b2a_base64
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate, count, repeat
+from typing import Any
+
+from batchkms.options.values import BadValue
+from batchkms.records import MAX_PLAINTEXT_BYTES
+
+DEFAULT_SIZE = "64"
+
+MAX_WEIGHT = 10_000
+
+_TAKES = (
+    f"takes bytes from 1 to {MAX_PLAINTEXT_BYTES:,}: 64, 1KiB, a range such as 16-4096, or sizes "
+    "with weights such as 64:50,1024:30,4096:20"
+)
+
+_SIZE = re.compile(r"([0-9]{1,6})(|KiB)")
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSize:
+    """How many bytes payloads have: ranges, both ends included, each with its weight."""
+
+    text: str
+    ranges: tuple[tuple[int, int, int], ...]
+    """The least, the most and the weight of each."""
+
+    @property
+    def mean_bytes(self) -> float:
+        """The size of a payload on average."""
+        total = sum(weight for _, _, weight in self.ranges)
+        return sum((least + most) / 2 * weight for least, most, weight in self.ranges) / total
+
+    def drawn(self, rng: random.Random) -> Iterator[int]:
+        """Sizes without end."""
+        ranges = [(least, most - least + 1) for least, most, _ in self.ranges]
+        if len(ranges) == 1 and ranges[0][1] == 1:
+            yield from repeat(ranges[0][0])
+        reach = list(accumulate(weight for _, _, weight in self.ranges))
+        while True:
+            # Faster than `choices` and `randint`, which are called for every payload.
+            at = bisect_right(reach, rng.random() * reach[-1], hi=len(ranges) - 1)
+            least, span = ranges[at]
+            yield least + int(rng.random() * span)
+
+
+def parse_payload_size(value: Any) -> PayloadSize:
+    """The sizes that a text stands for. Raises BadValue.
+
+    `64`, `1KiB`; `16-4096`, where every size is as likely; `64:50,1024:30,4096:20`, weighted.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise BadValue(_TAKES)
+    text = str(value).replace(" ", "")
+    parts = text.split(",")
+    ranges = tuple(_range(part, weighted=len(parts) > 1) for part in parts)
+    return PayloadSize(text, ranges)
+
+
+def _range(part: str, *, weighted: bool) -> tuple[int, int, int]:
+    sizes, colon, weight = part.partition(":")
+    if bool(colon) != weighted and weighted:
+        raise BadValue(f"takes a weight with each of several sizes, {sizes[:20]}:10")
+    if colon and not re.fullmatch(r"[0-9]{1,5}", weight):
+        raise BadValue(_TAKES)
+    number = int(weight) if colon else 1
+    if not 1 <= number <= MAX_WEIGHT:
+        raise BadValue(f"takes weights from 1 to {MAX_WEIGHT:,}, not {number:,}")
+    least, dash, most = sizes.partition("-")
+    ends = _bytes(least), _bytes(most if dash else least)
+    if ends[0] > ends[1]:
+        raise BadValue(f"has a range whose end is before its begin; write {most}-{least}")
+    return *ends, number
+
+
+def _bytes(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise BadValue(_TAKES)
+    number = int(match[1]) * (1024 if match[2] else 1)
+    if not 1 <= number <= MAX_PLAINTEXT_BYTES:
+        raise BadValue(f"takes sizes from 1 to {MAX_PLAINTEXT_BYTES:,} bytes, not {number:,}")
+    return number
+
+
+_GROUPS = 16_384
+"""Groups of three bytes, four characters of base64, in the block that payloads are cut from."""
+
+_COUNTER_BYTES = 6
+
+
+class RandomPlaintexts:
+    """Plaintexts without end, each another one than all before, as base64.
+
+    Those of the same size and seed are the same in every run. Below six bytes there are not
+    enough different ones: they come again after all of them were there.
+    """
+
+    def __init__(self, size: PayloadSize, *, seed: int) -> None:
+        rng = random.Random(seed)  # noqa: S311 - no secret is made of it
+        self._block = _encoded(rng.randbytes(3 * _GROUPS))
+        self._ends = ["", _encoded(rng.randbytes(1)), _encoded(rng.randbytes(2))]
+        most = max(most for _, most, _ in size.ranges)
+        self._cuts = _GROUPS - math.ceil(most / 3)
+        self._numbers = count(rng.getrandbits(32))
+        self._sizes = size.drawn(rng)
+
+    def __next__(self) -> str:
+        size, number = next(self._sizes), next(self._numbers)
+        if size < _COUNTER_BYTES:
+            return _encoded((number % 256**size).to_bytes(size))
+        # A number in front makes it another one; the rest is whole groups of the block.
+        groups, over = divmod(size - _COUNTER_BYTES, 3)
+        cut = number * 31 % self._cuts * 4
+        front = _encoded(number.to_bytes(_COUNTER_BYTES))
+        return f"{front}{self._block[cut : cut + groups * 4]}{self._ends[over]}"
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+
+def _encoded(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode()

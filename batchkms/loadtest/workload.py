@@ -1,0 +1,83 @@
+"""What a load test sends: call after call, decided when it is due and signed when it is sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from batchkms.kms.credentials import Credentials
+from batchkms.kms.signedrequests import SignedRequests
+from batchkms.kms.transport import Answer
+from batchkms.loadtest.contents import Content, Payloads, contents_of
+from batchkms.loadtest.judging import Judge, Judged
+from batchkms.loadtest.mix import ACTIONS, Mix, ordered
+
+
+class Prepared:
+    """One call that is due: its action and its content, not signed yet."""
+
+    __slots__ = ("_content", "_token", "_workload", "action")
+
+    def __init__(self, action: str, content: Content, workload: Workload) -> None:
+        self.action = action
+        self._content = content
+        self._workload = workload
+        self._token: str | None = None
+
+    def request(self) -> bytes:
+        """The whole HTTP request, signed for now. Ask again for each time that it is sent."""
+        workload = self._workload
+        credentials = workload.credentials
+        self._token = credentials.token
+        return workload.requests.request(
+            ACTIONS[self.action],
+            self._content.parameters,
+            credentials,
+            int(workload.wall_clock()),
+        )
+
+    def judge(self, answer: Answer) -> Judged:
+        """What an answer to it is worth. Raises nothing."""
+        return self._workload.judge.judged(self.action, self._content, answer, self._token)
+
+    def __repr__(self) -> str:
+        return f"Prepared(action={self.action!r})"
+
+
+class Workload:
+    """The calls of one load test, without end.
+
+    `key_id` is the CMK for what names none itself. The same mix, payloads and seed give the same
+    calls in the same order. `credentials` may be replaced while the run goes on.
+
+    Raises ConfigError for a mix that these payloads, or no CMK, are not enough for.
+    """
+
+    def __init__(
+        self,
+        *,
+        mix: Mix,
+        payloads: Payloads,
+        requests: SignedRequests,
+        key_id: str | None,
+        credentials: Credentials,
+        seed: int,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.credentials = credentials
+        self.requests = requests
+        self.judge = Judge()
+        self.wall_clock = wall_clock
+        self._mix = mix
+        self._order = ordered(mix, seed=seed)
+        self._contents = {
+            action: contents_of(action, payloads, key_id=key_id, seed=seed) for action in mix
+        }
+
+    def next(self) -> Prepared:
+        """The next call: which action, and of what."""
+        action = next(self._order)
+        return Prepared(action, next(self._contents[action]), self)
+
+    def __repr__(self) -> str:
+        return f"Workload(mix={dict(self._mix)})"
