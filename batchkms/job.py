@@ -127,7 +127,7 @@ class JobSpec:
             *(self.id_field, self.plaintext_field, self.key_field, self.context_field),
             *(self.ciphertext_field, self.destination_context_field, *(self.keep or ())),
         )
-        sealed = self.command in READS_CIPHERTEXT
+        sealed = self.reads_ciphertext
         return Fields(
             id=self.id_field or DEFAULT_FIELDS["id_field"],
             plaintext=self.plaintext_field or DEFAULT_FIELDS["plaintext_field"],
@@ -141,6 +141,15 @@ class JobSpec:
             destination_context=self.destination_context_field,
             keep=self.keep or (),
         )
+
+    @property
+    def reads_ciphertext(self) -> bool:
+        """Whether the rows of the input hold ciphertexts."""
+        if self.command != "loadtest":
+            return self.command in READS_CIPHERTEXT
+        from batchkms.loadtest.mix import OF_CIPHERTEXTS, parse_mix
+
+        return not parse_mix(self.action).keys().isdisjoint(OF_CIPHERTEXTS)
 
     @property
     def max_plaintext_bytes(self) -> int:

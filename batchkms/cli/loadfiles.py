@@ -35,6 +35,7 @@ class LoadFiles:
             from batchkms.reporting.html.files import require_report
 
             require_report()
+        self._ended = False
         self.calls: CallFile | None = None
         if spec.output:
             self.calls = CallFile(spec.output, overwrite=spec.overwrite, inputs=self._inputs)
@@ -46,7 +47,7 @@ class LoadFiles:
 
     async def abandon(self) -> None:
         """Leaves the calls so far where they are: the run has ended without a record."""
-        if self.calls is not None:
+        if self.calls is not None and not self._ended:
             with suppress(OutputError):
                 await self.calls.abandon(None)
 
@@ -54,6 +55,7 @@ class LoadFiles:
         self, record: RunRecord, statistics: Statistics, error: OutputError | None
     ) -> OutputError | None:
         """Writes every file, as far as that can be; the first error there was."""
+        self._ended = True
         if self.calls is not None:
             try:
                 if error is None:

@@ -26,12 +26,16 @@ from batchkms.errors import OutputError
 from batchkms.job import JobSpec, job_from
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.signedrequests import signed_requests
+from batchkms.loadtest.contents import Payloads
 from batchkms.loadtest.display import LoadMeter
 from batchkms.loadtest.loadtest import Dials, LoadTest, Plan
 from batchkms.loadtest.mix import parse_mix
+from batchkms.loadtest.payload import parse_payload_size
+from batchkms.loadtest.rows import read_rows
 from batchkms.loadtest.runrecord import RunRecord, StageRecord
 from batchkms.loadtest.schedule import Schedule, Stage
-from batchkms.loadtest.slo import DEFAULT_SLOS, parse_slo
+from batchkms.loadtest.slo import parse_slo
+from batchkms.loadtest.steps import DEFAULT_SLOS
 from batchkms.loadtest.summary import LoadSummary
 from batchkms.loadtest.workload import Workload
 from batchkms.reporting.progress import shown
@@ -128,8 +132,20 @@ async def _attacked(spec: JobSpec, target: Target, test: LoadTest) -> OutputErro
     return None
 
 
-async def _workload(spec: JobSpec, target: Target, seed: int) -> Workload:
-    raise NotImplementedError
+async def _workload(spec: JobSpec, target: Target) -> Workload:
+    """What is sent. Raises ConfigError, and InputError for rows that cannot be."""
+    payloads = Payloads(
+        size=parse_payload_size(spec.payload_size),
+        rows=await read_rows(open_input(spec)) if spec.input else None,
+    )
+    return Workload(
+        mix=parse_mix(spec.action),
+        payloads=payloads,
+        requests=signed_requests(target.endpoint, target.region, method=spec.signature),
+        key_id=spec.key_id or target.demo_key_id,
+        credentials=await target.credentials.credentials(),
+        seed=spec.seed if spec.seed is not None else secrets.randbelow(2**53),
+    )
 
 
 def _plan(spec: JobSpec) -> Plan:
@@ -137,7 +153,7 @@ def _plan(spec: JobSpec) -> Plan:
     if spec.stages is not None:
         schedule = Schedule([Stage(*stage) for stage in spec.stages])
     else:
-        schedule = Schedule([Stage(spec.duration, spec.rate, spec.rate)])
+        schedule = Schedule([Stage(spec.duration, float(spec.rate), float(spec.rate))])
     return Plan(
         schedule=None if spec.closed or spec.find_max else schedule,
         concurrency=spec.concurrency,
@@ -151,6 +167,14 @@ def _plan(spec: JobSpec) -> Plan:
         lag_limit_s=spec.lag_limit,
         grace_s=spec.timeout,
     )
+
+
+BEGIN_OF_SEARCH = 50.0
+"""Calls per second that a search begins with."""
+
+
+def _begin_of_search(spec: JobSpec) -> float:
+    return float(spec.rate) if "rate" in spec.given else BEGIN_OF_SEARCH
 
 
 def _allowed_connections(spec: JobSpec) -> int:

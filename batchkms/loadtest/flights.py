@@ -13,7 +13,7 @@ from batchkms.errors import KmsError, verdict_for
 from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.transport import Answer
 from batchkms.loadtest.call import OK, Call
-from batchkms.loadtest.workload import Judged, classified
+from batchkms.loadtest.judging import Judged, classified
 from batchkms.retry import RetryPolicy
 
 NEVER_SENT = "NeverSent"

@@ -68,6 +68,8 @@ class Workload:
         self.requests = requests
         self.judge = Judge()
         self.wall_clock = wall_clock
+        self.notes = [] if payloads.rows is None else payloads.rows.notes
+        """What is to be said of the rows of a file."""
         self._mix = mix
         self._order = ordered(mix, seed=seed)
         self._contents = {

@@ -12,7 +12,7 @@ from batchkms.kms.transport import Answer
 from batchkms.loadtest.call import Call
 from batchkms.loadtest.flights import Flights
 from batchkms.loadtest.generator import Lateness
-from batchkms.loadtest.workload import Judged
+from batchkms.loadtest.judging import Judged
 from batchkms.retry import RetryPolicy
 from tests.virtual_time import TICK_S
 
