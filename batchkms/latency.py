@@ -10,9 +10,11 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from hdrh.histogram import HdrHistogram
+if TYPE_CHECKING:
+    from hdrh.histogram import HdrHistogram
+
 
 _BITS = 11
 """2,048 buckets below the first doubling, which makes three significant digits."""
@@ -105,8 +107,16 @@ class Latencies:
         first = bucket_of(max(0, int(seconds * 1_000_000))) + 1
         return sum(self._counts[first:]) / self.total if self.total else 0.0
 
+    def counts_up_to(self, bounds_s: Sequence[float]) -> list[int]:
+        """How many of the values are not above each of these times, to a thousandth."""
+        sums = list(accumulate(self._counts))
+        return [sums[min(bucket_of(round(bound * 1_000_000)), _BUCKETS - 1)] for bound in bounds_s]
+
     def histogram(self) -> HdrHistogram:
         """The same as an HdrHistogram of microseconds, for whatever writes its formats."""
+        # Its own imports take longer than all of ours; a batch run needs none of it.
+        from hdrh.histogram import HdrHistogram
+
         made = HdrHistogram(1, LONGEST_US, 3)
         for bucket, count in self.buckets():
             made.record_value(lowest_of(bucket), count)

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hdrh.histogram import HdrHistogram
-
+from batchkms.latency import Latencies
 from batchkms.records import Result
-
-_LOWEST_US, _HIGHEST_US, _DIGITS = 1, 3_600_000_000, 3
-
 
 _CODES = 200
 
@@ -22,8 +18,6 @@ _KEYS = 10_000
 OTHER_KEYS = "other keys"
 """What further CMKs are counted under, once 10,000 different ones were seen."""
 
-_FOLDED_VALUES = 4_096
-
 
 class Tally:
     """Counters of one run.
@@ -32,8 +26,8 @@ class Tally:
     them were done by an earlier run, with `kept_calls` calls, and count as done here;
     `passed_on` came in as failures of another run; `unchanged` are ciphertexts that ReEncrypt
     gave back as they were. `calls` are attempts sent, `retries` those after a record's first.
-    `latency` holds the latency of
-    each row's last attempt in microseconds, to three digits.
+    `latency` holds the latencies
+    of each row's last attempt.
     """
 
     def __init__(self) -> None:
@@ -54,9 +48,7 @@ class Tally:
         self.by_key: Counter[str] = Counter()
         self.first_call_s: float | None = None
         self.last_call_s: float | None = None
-        self._latency_sum_us = 0
-        self._latency = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
-        self._latencies_us: Counter[int] = Counter()
+        self.latency = Latencies()
 
     @property
     def done(self) -> int:
@@ -95,7 +87,7 @@ class Tally:
             self.by_key[self._counted_key(key_id)] += rows
         for result in results:
             if result.latency_ms is not None:
-                self._count_latency(result.latency_ms)
+                self.latency.count(result.latency_ms / 1000)
 
     def count(self, result: Result) -> None:
         """Counts one Result."""
@@ -108,31 +100,7 @@ class Tally:
             self.by_class[result.error_class or ""] += 1
             self.by_code[self._counted_code(result.code or "")] += 1
         if result.latency_ms is not None:
-            self._count_latency(result.latency_ms)
+            self.latency.count(result.latency_ms / 1000)
 
     def _counted_key(self, key_id: str) -> str:
         return key_id if key_id in self.by_key or len(self.by_key) < _KEYS else OTHER_KEYS
-
-    def _count_latency(self, latency_ms: float) -> None:
-        self._latencies_us[max(1, round(latency_ms * 1000))] += 1
-        if len(self._latencies_us) >= _FOLDED_VALUES:
-            self._fold()
-
-    @property
-    def latency(self) -> HdrHistogram:
-        """The latencies of the rows' last attempts, in microseconds."""
-        self._fold()
-        return self._latency
-
-    @property
-    def latency_sum_us(self) -> int:
-        """The sum of these latencies, in microseconds."""
-        self._fold()
-        return self._latency_sum_us
-
-    def _fold(self) -> None:
-        # The histogram is slow in Python; most rows share their microseconds with others.
-        for latency_us, rows in self._latencies_us.items():
-            self._latency.record_value(min(latency_us, _HIGHEST_US), rows)
-            self._latency_sum_us += latency_us * rows
-        self._latencies_us.clear()

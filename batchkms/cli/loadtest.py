@@ -220,7 +220,7 @@ def _record(spec: JobSpec, target: Target, test: LoadTest, notes: list[str]) -> 
         settings=spec.settings(),
         calls=statistics.calls,
         target_rate=test.target_rate,
-        invalid=test.generator.faults(closed=plan.closed),
+        invalid=test.faults(),
         notes=[*notes, *test.judge.notes, *test.generator.notes()],
         slos=[] if plan.find_from is not None else test.judge.records(),
         generator=test.generator.record(),

@@ -16,7 +16,7 @@ from batchkms.latency import Latencies
 from batchkms.loadtest.call import Call
 from batchkms.loadtest.findmax import MaxRate, find_max
 from batchkms.loadtest.flights import Connections, Flights
-from batchkms.loadtest.generator import LATE_AFTER_S, Generator, Lateness
+from batchkms.loadtest.generator import LATE_AFTER_S, STEP_LATE_SHARE, Generator, Lateness
 from batchkms.loadtest.models import ClosedModel, Contents, Model, OpenModel
 from batchkms.loadtest.runrecord import ConnectionsRecord
 from batchkms.loadtest.schedule import Schedule, Stage
@@ -214,6 +214,13 @@ class LoadTest:
             return self.plan.schedule.rate_at(self.elapsed_s)
         return self._step_rate
 
+    def faults(self) -> list[str]:
+        """Why the figures are not the server's, in sentences; empty if they are."""
+        if self.max_rate is not None and self.max_rate.limited_by != "generator":
+            # Steps at which the generator was not able to do what was asked decided nothing.
+            return []
+        return self.generator.faults(closed=self.plan.closed)
+
     def asked_by(self, seconds: float) -> int:
         """How many calls were asked for by this time; in the closed model, those begun."""
         if self.plan.schedule is not None:
@@ -255,7 +262,9 @@ class LoadTest:
         self._step_rate = rate
         begin_s = self.elapsed_s + HEAD_START_S
         step = self._step = StepCounter(self.plan.slos, rate=rate, begin_s=begin_s, asked_s=seconds)
-        generator = Generator(lateness, limit_s=self.plan.lag_limit_s, clock=self._clock)
+        generator = Generator(
+            lateness, limit_s=self.plan.lag_limit_s, share=STEP_LATE_SHARE, clock=self._clock
+        )
         generator.begin()
         schedule = Schedule([Stage(seconds, rate, rate)])
         await self._attack(self._open_model(schedule, lateness, offset_s=begin_s))

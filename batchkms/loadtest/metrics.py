@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from batchkms.latency import Latencies
 from batchkms.loadtest.loadtest import LoadTest
 from batchkms.reporting.metrics import (
     CLASSES,
@@ -40,7 +41,10 @@ class LoadCollector(Collector):
             calls[action, outcome] = counted.calls
         yield LOADTEST_CALLS.of(calls)
         yield LOADTEST_ASKED_CALLS.of(test.asked_by(test.elapsed_s))
-        latencies = {SINCE_SCHEDULE: statistics.from_schedule, SINCE_SEND: statistics.from_send}
+        latencies: dict[tuple[str, ...], Latencies] = {
+            SINCE_SCHEDULE: statistics.from_schedule,
+            SINCE_SEND: statistics.from_send,
+        }
         yield LOADTEST_LATENCY.of_latencies(latencies)
         yield LOADTEST_CONNECTIONS.of(test.open_connections)
         yield LOADTEST_LAG.of(test.generator.lag_now_s)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hdrh.histogram import HdrHistogram
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -24,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from batchkms._version import __version__
 from batchkms.engine import Engine
+from batchkms.latency import Latencies
 from batchkms.quota import Quotas
 from batchkms.records import ErrorClass
 from batchkms.reporting.progress import share_done
@@ -43,25 +43,6 @@ BUCKETS_S = (
 """The upper bounds of each bucket of a latency, in seconds."""
 
 Labels = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latencies:
-    """Latencies in microseconds: how many of each, and their sum."""
-
-    histogram: HdrHistogram
-    sum_us: int
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Each upper bound in seconds, and how many are not above it, to the histogram's digits."""
-        counts, below, begin = self.histogram.counts, 0, 0
-        buckets: list[tuple[str, float]] = []
-        for bound_s in BUCKETS_S:
-            end = self.histogram.get_counts_array_index(round(bound_s * 1e6)) + 1
-            below += sum(counts[begin:end])
-            begin = end
-            buckets.append((str(bound_s), below))
-        return [*buckets, ("+Inf", self.histogram.total_count)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +73,15 @@ class Family:
         """A histogram, in seconds, for each set of labels."""
         metric = HistogramMetricFamily(self.name, self.help, labels=self.labels)
         for labels, latencies in values.items():
-            metric.add_metric(labels, latencies.buckets(), latencies.sum_us / 1e6)
+            metric.add_metric(labels, _buckets(latencies), latencies.sum_us / 1e6)
         return metric
+
+
+def _buckets(latencies: Latencies) -> list[tuple[str, float]]:
+    """Each upper bound in seconds, and how many are not above it, to the histogram's digits."""
+    counts = latencies.counts_up_to(BUCKETS_S)
+    bounds = [str(bound_s) for bound_s in BUCKETS_S]
+    return [*zip(bounds, counts, strict=True), ("+Inf", latencies.total)]
 
 
 def info(command: str) -> Metric:
@@ -226,8 +214,7 @@ class RunCollector(Collector):
         yield QUEUE.of(0 if engine is None else engine.queued)
         yield IN_FLIGHT.of(tally.in_flight)
         yield RATE_LIMIT.of(self._limits())
-        latencies = Latencies(histogram=tally.latency, sum_us=tally.latency_sum_us)
-        yield LATENCY.of_latencies({(): latencies})
+        yield LATENCY.of_latencies({(): tally.latency})
         yield OUTAGE.of(engine is not None and engine.outage)
 
     def _rows(self) -> Mapping[Labels, float]:

@@ -75,12 +75,12 @@ class Summary:
 
     def latency_ms(self) -> dict[str, float]:
         """Percentiles of the latency of each row's last call, in milliseconds."""
-        histogram = self.tally.latency
-        if not histogram.get_total_count():
+        latencies = self.tally.latency
+        if not latencies.total:
             return {}
         points = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
-        values = {name: histogram.get_value_at_percentile(at) / 1000 for name, at in points.items()}
-        return {**values, "max": histogram.get_max_value() / 1000}
+        values = latencies.percentiles_ms(list(points.values()))
+        return {**dict(zip(points, values, strict=True)), "max": latencies.max_ms}
 
     def next_steps(self) -> list[str]:
         """What the user can do about what failed, most frequent first."""
