@@ -54,7 +54,8 @@ class Lateness:
 class Generator:
     """Watches the process while a run goes on: its CPU time and the lag of its event loop.
 
-    `limit_s` is what counts as late, and `share` how many may be. CPU time is that of the whole process.
+    `limit_s` is what counts as late, and `share` how many may be. CPU time is that of the
+    whole process.
     """
 
     def __init__(

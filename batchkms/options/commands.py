@@ -122,7 +122,10 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
     "loadtest": (*_for_loadtest(_LOADTEST), INPUT_PROFILE, CIPHERTEXT_FIELD, *LOAD, SEED),
 }
 
-_BY_NAME = {option.name: option for options in OF_COMMAND.values() for option in options}
+# Of those with one name the first: a load test takes less of some.
+_BY_NAME = {
+    option.name: option for options in reversed(OF_COMMAND.values()) for option in options
+}
 
 EVERY: tuple[Option, ...] = tuple(_BY_NAME.values())
 """Each option once."""
