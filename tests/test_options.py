@@ -267,6 +267,11 @@ def test_every_command_has_each_option_once() -> None:
         assert len({option.name for option in options}) == len(options)
 
 
+def test_metrics_are_for_commands_that_call() -> None:
+    having = {name for name, options in OF_COMMAND.items() if BY_NAME["metrics"] in options}
+    assert having == {"encrypt", "reencrypt", "decrypt", "retry", "verify"}
+
+
 def test_a_rate_is_that_of_the_quota_by_default() -> None:
     rates = {
         command: option.default

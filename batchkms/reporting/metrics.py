@@ -223,7 +223,7 @@ class RunCollector(Collector):
         }
         rows["ok", OK] = self._tally.ok
         for name, failed in self._tally.by_class.items():
-            # A failure of another run that was passed on may have any text for its class.
+            # Whatever else it is, it does not become a label: that would have to be a known value.
             known = name if name in CLASSES[1:] else str(ErrorClass.UNKNOWN)
             rows["failed", known] += failed
         return rows

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from batchkms.errors import ConfigError
@@ -111,7 +111,7 @@ class _Front(web.Server):
             encode, content_type = choose_encoder(accepted)
         except (TypeError, ValueError):
             # It asks for a version that is no version.
-            encode, content_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
+            encode, content_type = choose_encoder("")
         now_s = asyncio.get_running_loop().time()
         if self._told[0] != content_type or now_s - self._told[1] > FRESH_S:
             self._told = (content_type, now_s, encode(self._registry))

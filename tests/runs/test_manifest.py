@@ -109,6 +109,25 @@ def test_a_pipe_has_no_head(tmp_path: Path) -> None:
         assert described == {"path": path, "format": "csv"}
 
 
+_WINDOW = {"t": 0, "calls": 7, "ok": 5, "failed": 0, "throttled": 2, "retries": 2}
+_SEGMENT = {"started_at": "2026-01-01T00:00:00.000Z", "window_s": 2, "windows": [_WINDOW] * 2}
+
+
+def test_a_timeline_is_read_as_it_was_written_with_a_window_a_line(tmp_path: Path) -> None:
+    manifest = _begun(tmp_path)
+    assert manifest.timeline == []
+    assert "timeline" not in _read(manifest)
+    manifest.note_timeline([_SEGMENT])
+    manifest.progress(Prefix(2, "c" * 64))
+    assert _read(manifest)["timeline"] == [_SEGMENT]
+    lines = manifest.path.read_text().splitlines()
+    assert [json.loads(line.strip(" ,")) for line in lines if '"t":' in line] == [_WINDOW] * 2
+    manifest.content = _whole(tmp_path)
+    loaded = Manifest.load(manifest.path)
+    assert loaded is not None
+    assert loaded.timeline == [_SEGMENT]
+
+
 def _whole(folder: Path) -> dict[str, Any]:
     """The content of a manifest with all that is read of one."""
     manifest = Manifest(manifest_path(folder / "out.jsonl"))
@@ -118,6 +137,7 @@ def _whole(folder: Path) -> dict[str, Any]:
         output={"path": "out.jsonl", "format": "jsonl", "columns": ["note"]},
         settings={"rate": 300, "limit": 5, "keep": ["note"]},
     )
+    manifest.note_timeline([_SEGMENT])
     _end(manifest, Tally())
     manifest.retry(sha256="b" * 64, classes=["network"], kept_rows=1)
     return _read(manifest)
@@ -135,6 +155,11 @@ def _whole(folder: Path) -> dict[str, Any]:
         *(("command", 5), ("command", "shred"), ("state", None), ("exit_code", "1")),
         *(("counts", 1), ("counts.rows", "1"), ("counts.by_key", []), ("ended_at", 5)),
         *(("retrying", 5), ("retrying", {}), ("retried", 5), ("retried", [{"classes": 5}])),
+        *(("timeline", 5), ("timeline", None), ("timeline", [1]), ("timeline", [{}])),
+        ("timeline", [{**_SEGMENT, "window_s": 0}]),
+        ("timeline", [{**_SEGMENT, "windows": [{"t": 0}]}]),
+        ("timeline", [{**_SEGMENT, "windows": [{**_WINDOW, "t": -1}]}]),
+        ("timeline", [{**_SEGMENT, "windows": [{**_WINDOW, "ok": "5"}]}]),
         *(("resumed", 5), ("changed", "a"), ("in_place", 5), ("in_place", {"rows": "1"})),
     ],
     ids=str,
