@@ -179,6 +179,8 @@ class Pool:
             connection.dialing = None
         if connection.exchange is not None:
             connection.fail(failure)
+        # The limit may have struck just when the connection was made, see `connection_made`.
+        connection.connection_lost(None)
 
     def opened(self, connection: Connection, now_s: float) -> None:
         """Counts a connection that can be used from now on, and tells how long it took."""

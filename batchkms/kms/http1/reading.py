@@ -23,8 +23,6 @@ _CHUNK_FRAME_BYTES = 20
 
 _START = b"HTTP/1.1 "
 _END = b"\r\n\r\n"
-_NOTHING = b"\n"
-"""What no answer begins with."""
 _UNTIL_CLOSE = -1
 _CHUNKED = -2
 
@@ -58,8 +56,8 @@ class AnswerReader:
         self._parser = httptools.HttpResponseParser(self)
         self.reusable = False
         # The last head that was followed by a body on a connection that is kept.
-        self._known = _NOTHING
-        self._known_status = self._known_length = 0
+        self._known = b""
+        self._known_status, self._known_length = 0, -1
         self._begin()
 
     def _begin(self) -> None:
@@ -108,8 +106,9 @@ class AnswerReader:
     def _read_all(self, data: bytes, end: int) -> Answer | None:
         """Reads what begins with one whole head, of `end` bytes."""
         answer = self._read_body(data, len(data) - end)
-        if answer is not None and self.reusable and answer.body:
-            self._known = data[:end] if len(data) - end == len(answer.body) else _NOTHING
+        if answer is not None and self.reusable and len(answer.body) == len(data) - end > 0:
+            # Not chunked, then.
+            self._known = data[:end]
             self._known_status, self._known_length = answer.status, len(answer.body)
         return answer
 
