@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
 from batchkms.errors import ConfigError, NetworkError, ProtocolError
 from batchkms.kms import mishaps
@@ -34,8 +35,7 @@ _HOST = re.compile(r"[a-z0-9._:-]+")
 """What a host name or address is made of, lower-cased; anything else is a slip of the pen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """An HTTP answer, whatever its status."""
 
     status: int

@@ -79,10 +79,11 @@ class Connection(asyncio.Protocol):
         self._pool.ended(self, None, error, reusable=False)
 
     def close(self) -> None:
-        """Ends the connection once everything is written; for TLS with a goodbye."""
-        if self.dialing is not None:
-            self.dialing.cancel()
-        if self._transport is not None:
+        """Ends the connection; over TLS with a goodbye."""
+        if self._transport is None or self._clogged:
+            # The rest of a request that was answered before it was sent is of no use.
+            self.abort()
+        else:
             self._transport.close()
 
     def abort(self) -> None:
@@ -97,6 +98,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the request that it was opened for."""
         now_s = time.monotonic()
+        # From now on the transport is what can be ended. Cancelled in the moment before it
+        # returns, uvloop's create_connection would never tell the end of the connection.
+        self.dialing = None
         self._transport = cast(asyncio.Transport, transport)
         # Whatever is not written yet when the answer comes makes the connection unusable.
         self._transport.set_write_buffer_limits(high=0)
@@ -133,7 +137,9 @@ class Connection(asyncio.Protocol):
             self.fail(mishaps.connection_reset())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whatever was not answered will not be."""
+        """Whatever was not answered will not be. May be called again."""
+        if self._transport is None:
+            return
         if self.exchange is not None:
             self.fail(mishaps.connection_reset())
         self._transport = None

@@ -64,13 +64,13 @@ class Pool:
         self._on_connected = on_connected
         self._closed = False
         # All in the order in which they came: the oldest is the first to run out of time.
-        self._busy: dict[Connection, None] = {}
+        self._busy: dict[Connection, Exchange] = {}
         self._idle: dict[Connection, None] = {}
         # What counts for `max_connections`: busy, idle, and in the hands of an `on_done`.
         self._kept: set[Connection] = set()
         # Those whose end the event loop has not told yet, and tasks that are not over.
         self._alive: set[Connection | asyncio.Task[None]] = set()
-        self._all_gone = asyncio.Event()
+        self._last_gone: asyncio.Future[None] | None = None
         self._open = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -107,7 +107,7 @@ class Pool:
             connection = self._dialled(exchange)
         exchange.connection = connection
         connection.exchange = exchange
-        self._busy[connection] = None
+        self._busy[connection] = exchange
         if self._deadline is None:
             self._watch(self._timeout_s)
         connection.carry(exchange)
@@ -129,14 +129,21 @@ class Pool:
         for timer in (self._deadline, self._expiry):
             if timer is not None:
                 timer.cancel()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSING_TLS_S):
-                while self._alive:
-                    self._all_gone.clear()
-                    await self._all_gone.wait()
-        for rest in list(self._alive):
+        self._dialer.close()
+        await self._all_gone(CLOSING_TLS_S)
+        for rest in self._alive:
             if isinstance(rest, Connection):
                 rest.abort()
+        await self._all_gone(CLOSING_TLS_S)
+
+    async def _all_gone(self, limit_s: float) -> None:
+        """Waits until every connection has ended, but not for longer than that."""
+        self._last_gone = self._loop.create_future()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                if self._alive:
+                    await self._last_gone
+        self._last_gone = None
 
     # -- Connections ---------------------------------------------------------------------------
 
@@ -172,6 +179,8 @@ class Pool:
             connection.dialing = None
         if connection.exchange is not None:
             connection.fail(failure)
+        # The limit may have struck just when the connection was made, see `connection_made`.
+        connection.connection_lost(None)
 
     def opened(self, connection: Connection, now_s: float) -> None:
         """Counts a connection that can be used from now on, and tells how long it took."""
@@ -199,8 +208,8 @@ class Pool:
 
     def _gone(self, one: Connection | asyncio.Task[None]) -> None:
         self._alive.discard(one)
-        if not self._alive:
-            self._all_gone.set()
+        if not self._alive and self._last_gone is not None and not self._last_gone.done():
+            self._last_gone.set_result(None)
 
     # -- The end of an exchange ------------------------------------------------------------------
 
@@ -258,14 +267,15 @@ class Pool:
         """Fails the exchanges whose time is over, and waits for the next one."""
         now_s = time.monotonic()
         while self._busy:
-            connection = next(iter(self._busy))
-            exchange = connection.exchange
-            assert exchange is not None  # noqa: S101
+            connection, exchange = next(iter(self._busy.items()))
             left_s = exchange.begun_s + self._timeout_s - now_s
             if left_s > 0:
                 self._watch(left_s)
                 return
-            connection.fail(mishaps.attempt_timeout(self._timeout_s))
+            sent = exchange.sent_s is not None
+            connection.fail(
+                mishaps.attempt_timeout(self._timeout_s) if sent else mishaps.connect_timeout()
+            )
         self._deadline = None
 
     def _expire(self) -> None:

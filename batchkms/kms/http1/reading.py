@@ -2,9 +2,9 @@
 
 llhttp (through httptools) reads heads and chunks. It is strict about line ends, folding,
 Content-Length given twice or beside Transfer-Encoding, and chunk sizes. What it leaves open is
-settled here: it skips line ends between answers without a word, takes RTSP/1.0 or HTTP/2.0 for a
-version, reads any transfer coding that is not `chunked` as a body without end, and
-limits nothing.
+settled here: it skips line ends between answers without a word, takes RTSP/1.0 or HTTP/2.0 for
+an answer's version, reads any transfer coding that is not `chunked` as a body without end,
+and limits nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ no body in a chunked one: trailers and chunk extensions."""
 _CHUNK_FRAME_BYTES = 20
 """What a chunk may have around it besides: a size of 16 digits and two line ends."""
 
+_START = b"HTTP/1.1 "
 _END = b"\r\n\r\n"
 _UNTIL_CLOSE = -1
 _CHUNKED = -2
@@ -33,35 +34,65 @@ class AnswerReader:
     the connection, and not one byte came after the end. After an error nothing can be read.
     """
 
+    __slots__ = (
+        "_at_start",
+        "_body",
+        "_chunks",
+        "_complete",
+        "_head_bytes",
+        "_headed",
+        "_known",
+        "_known_length",
+        "_known_status",
+        "_length",
+        "_parser",
+        "_rest_bytes",
+        "_status",
+        "_tail",
+        "reusable",
+    )
+
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self.reusable = False
+        # The last head that was followed by a body on a connection that is kept.
+        self._known = b""
+        self._known_status, self._known_length = 0, -1
         self._begin()
 
     def _begin(self) -> None:
         self._at_start = True
-        self._head_bytes = 0
-        self._rest_bytes = 0
-        self._headed = False
-        self._complete = False
-        self._status = 0
+        self._headed = self._complete = False
+        self._status = self._head_bytes = self._rest_bytes = self._chunks = 0
         self._length = _UNTIL_CLOSE
         # The last bytes so far, for an end that is spread over two pieces.
         self._tail = b""
         self._body: bytes | bytearray = b""
-        self._chunks = 0
 
     def feed(self, data: bytes) -> Answer | None:
         """The answer, once `data`, which is not empty, completes it. Raises ProtocolError."""
+        if self._at_start and not self._headed and data.startswith(self._known):
+            # The same head says the same: nearly all that a server sends have the same one
+            # until its Date has another second. The parser need not see this answer.
+            body = data[len(self._known) :]
+            if len(body) == self._known_length:
+                self.reusable = True
+                return Answer(self._known_status, body)
+        return self._parsed(data)
+
+    def _parsed(self, data: bytes) -> Answer | None:
         try:
-            if not self._headed:
-                data = self._read_head(data)
-                if not self._headed:
-                    return None
-            return self._read_body(data)
+            if self._headed:
+                return self._read_body(data, len(data))
+            if self._at_start and data.startswith(_START) and data[9:10] > b"1":
+                # Nearly always the whole answer is here, and no other is before it.
+                end = data.find(_END) + len(_END)
+                if len(_END) < end <= MAX_HEAD_BYTES:
+                    return self._read_all(data, end)
+            data = self._read_head(data)
+            return self._read_body(data, len(data)) if data or self._complete else None
         except httptools.HttpParserError as error:
-            # A limit that a callback found was exceeded, or what the parser found. The parser
-            # would quote the answer.
+            # Not `from error`: the parser would quote the answer.
             if isinstance(error.__context__, _TooLong):
                 raise mishaps.answer_too_long(MAX_ANSWER_BYTES) from None
             raise mishaps.invalid_answer() from None
@@ -72,33 +103,42 @@ class AnswerReader:
             return self._whole(surplus=True)
         return None
 
+    def _read_all(self, data: bytes, end: int) -> Answer | None:
+        """Reads what begins with one whole head, of `end` bytes."""
+        answer = self._read_body(data, len(data) - end)
+        if answer is not None and self.reusable and len(answer.body) == len(data) - end > 0:
+            # Not chunked, then.
+            self._known = data[:end]
+            self._known_status, self._known_length = answer.status, len(answer.body)
+        return answer
+
     # -- The head ----------------------------------------------------------------------------
 
     def _read_head(self, data: bytes) -> bytes:
         """Reads heads up to the end of the last one; what comes after it."""
         while data and not self._headed:
-            if self._at_start and data[0] != 0x48:  # H
+            if self._at_start and data[0] != _START[0]:
                 raise mishaps.invalid_answer()
             self._at_start = False
-            tail = self._tail
-            end = (tail + data).find(_END) if tail else data.find(_END)
-            size = len(data) if end < 0 else end + 4 - len(tail)
+            known = len(self._tail)
+            end = (self._tail + data).find(_END)
+            size = len(data) if end < 0 else end + len(_END) - known
             self._head_bytes += size
             if self._head_bytes > MAX_HEAD_BYTES:
                 raise mishaps.invalid_answer()
-            if size == len(data):
-                head, data = data, b""
-            else:
-                head, data = data[:size], data[size:]
-            self._tail = (tail + head)[-3:] if end < 0 else b""
+            head, data = data[:size], data[size:]
             self._parser.feed_data(head)
-            if end >= 0 and not self._headed:
-                # An interim answer is over with its head, and is followed by another.
-                if not self._status:
-                    raise mishaps.invalid_answer()
-                self._status = 0
-                self._at_start = True
+            if end < 0:
+                self._tail = (self._tail + head)[-3:]
+            elif not self._headed:
+                self._begin_after_interim()
         return data
+
+    def _begin_after_interim(self) -> None:
+        """An interim answer is over with its head, and another one follows."""
+        if not self._status:
+            raise mishaps.invalid_answer()
+        self._status, self._tail, self._at_start = 0, b"", True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Notes how long the body is; llhttp has looked at the number."""
@@ -114,15 +154,20 @@ class AnswerReader:
 
     def on_headers_complete(self) -> None:
         """Decides how the body ends."""
+        if self._complete:
+            raise ValueError("this is the head of a second answer")
         self._status = status = self._parser.get_status_code()
-        if status == 101 or status < 100:
-            raise ValueError
-        version = self._parser.get_http_version()
-        if version != "1.1" and (version != "1.0" or self._length == _CHUNKED):
-            raise ValueError
         if status < 200:
+            # Nobody asked for another protocol, which is what 101 would go on with.
+            if status == 101 or status < 100:
+                raise ValueError
             self._length = _UNTIL_CLOSE
             return
+        if not self._at_start:
+            # Else it began with HTTP/1.1, as nearly all do.
+            version = self._parser.get_http_version()
+            if version != "1.1" and (version != "1.0" or self._length == _CHUNKED):
+                raise ValueError
         self._headed = True
         self.reusable = self._parser.should_keep_alive()
         if status == 204 or status == 304:
@@ -134,31 +179,25 @@ class AnswerReader:
 
     # -- The body ----------------------------------------------------------------------------
 
-    def _read_body(self, data: bytes) -> Answer | None:
+    def _read_body(self, data: bytes, size: int) -> Answer | None:
+        """Reads on in an answer of whose body the last `size` bytes of `data` are the next."""
+        self._rest_bytes += size
+        if data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserError:
+                if not self._complete:
+                    raise
+                # It is about what came after the end.
+                return self._whole(surplus=True)
         if self._length >= 0:
-            return self._read_length(data)
-        if not data:
-            return None
-        if self._length == _UNTIL_CLOSE:
-            self._parser.feed_data(data)
-            return None
-        return self._read_chunks(data)
-
-    def _read_length(self, data: bytes) -> Answer | None:
-        missing = self._length - len(self._body)
-        surplus = len(data) > missing
-        if data and missing:
-            self._parser.feed_data(data[:missing] if surplus else data)
-        return self._whole(surplus=surplus) if self._complete else None
+            if self._complete:
+                return self._whole(surplus=self._rest_bytes != self._length)
+        elif self._length == _CHUNKED and size:
+            return self._read_chunks(data)
+        return None
 
     def _read_chunks(self, data: bytes) -> Answer | None:
-        self._rest_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            if not self._complete:
-                raise
-            return self._whole(surplus=True)
         framing = self._rest_bytes - len(self._body) - _CHUNK_FRAME_BYTES * self._chunks
         if framing > MAX_HEAD_BYTES:
             raise mishaps.invalid_answer()
@@ -169,17 +208,12 @@ class AnswerReader:
         at_end = self._tail.endswith(_END) and self._tail[:1] not in (b"\r", b"\n")
         return self._whole(surplus=not at_end)
 
-    def on_message_begin(self) -> None:
-        """Stops at a second answer behind a chunked one."""
-        if self._complete:
-            raise ValueError
-
     def on_body(self, data: bytes) -> None:
         """Keeps a piece of the body."""
         if not self._body:
             self._body = data
         else:
-            if type(self._body) is bytes:
+            if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)
             self._body += data
         if len(self._body) > MAX_ANSWER_BYTES:
@@ -195,7 +229,8 @@ class AnswerReader:
 
     def _whole(self, *, surplus: bool) -> Answer:
         answer = Answer(self._status, bytes(self._body))
-        self.reusable = self.reusable and not surplus
+        if surplus:
+            self.reusable = False
         self._begin()
         return answer
 

@@ -7,26 +7,46 @@ from collections.abc import Mapping, Sequence
 
 from batchkms.errors import ConfigError
 
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+
+_START = "POST / HTTP/1.1\r\n"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS = ("content-length", "transfer-encoding")
 
 
-def request_bytes(headers: Mapping[str, str] | Sequence[tuple[str, str]], body: bytes) -> bytes:
+def request_bytes(headers: Headers, body: bytes) -> bytes:
     """A POST to `/` with these headers and the Content-Length of the body.
 
     Raises ConfigError for a value that cannot be sent, without repeating it, and ValueError for
     a name that is none, or that says how long the body is: that is not the caller's to say.
     """
-    pairs = list(headers.items()) if isinstance(headers, Mapping) else headers
+    return f"{_START}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class RequestTemplate:
+    """Requests that have most of their headers in common: those are looked at and written once.
+
+    Raises what `request_bytes` does, for the common headers when it is made.
+    """
+
+    def __init__(self, common: Headers) -> None:
+        self._start = _START + _lines(common)
+
+    def request_bytes(self, more: Headers, body: bytes) -> bytes:
+        """A POST to `/` with the common headers, these, and the Content-Length of the body."""
+        return f"{self._start}{_lines(more)}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def _lines(headers: Headers) -> str:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
     lines = "".join([f"{name}: {value}\r\n" for name, value in pairs])
     # One look at all of them, for they are nearly always good.
     if lines.count("\n") != len(pairs) or lines.count("\r") != len(pairs) or "\0" in lines:
-        _refuse_values(pairs)
+        _refuse_values(list(pairs))
     for name, _ in pairs:
         if name not in _GOOD_NAMES:
             _refuse_name(name)
-    head = f"POST / HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    return lines
 
 
 _GOOD_NAMES: set[str] = set()
