@@ -31,6 +31,12 @@ _BELOW, _ABOVE = 0.975, 1.025
 """Where a limit is looked for, around what the service gave when it was over its limit: jitter of
 the network makes calls bunch, so that a strict limit is not quite reached."""
 
+_NEAR = 1.05
+"""What was held for long is the limit when it is so near to what the service gave at its limit."""
+
+_COARSE_GAP = 1.3
+"""Where the generator is the limit, how near the answer comes to it is not worth the time."""
+
 _SETTLE_S = 1.2
 """After a failure: windows of a second are over, and a bucket of tokens has little in it."""
 
@@ -78,13 +84,8 @@ class Tally:
 
     @property
     def doubtful(self) -> bool:
-        """Whether another step has to say whether it fails."""
-        return self.fails and not self.clear and self.failed < self.held + 2
-
-    @property
-    def disputed(self) -> bool:
-        """Whether it held and failed as often."""
-        return self.fails and not self.clear and self.failed == self.held
+        """Whether another step has to say whether it fails: no clear failure, nor twice."""
+        return self.fails and not self.clear and (self.failed < 2 or self.failed == self.held)
 
     @property
     def too_fast(self) -> bool:
@@ -119,31 +120,33 @@ class Evidence:
         rates = [each for each in self.tallies if ceiling is None or each.rate < ceiling.rate]
         return next((each for each in reversed(rates) if each.holds), None)
 
-    def candidate(self) -> float:
-        """The next rate to try between the two. There has to be a ceiling."""
-        assert self.ceiling is not None  # noqa: S101  # what it is asked for
-        high, low = self.ceiling.rate, self.low.rate if self.low else 0.0
-        least = low * 1.004 or LEAST
-        for guess in self._guesses():
-            if least <= guess <= high * 0.996:
-                return guess
-        return math.sqrt(low * high) if low else max(LEAST, high / _GROWTH)
+    @property
+    def goodput(self) -> float | None:
+        """What the service gave when it was over its limit, by the last step that shows it."""
+        shown = (step for step in reversed(self.steps) if step.valid and step.clear)
+        known = (step.goodput for step in shown if step.goodput)
+        return next(known, None)
 
-    def _guesses(self) -> list[float]:
-        """Rates around what the service gave, by the last step that shows it."""
-        ceiling = self.ceiling
-        known = [
-            step.goodput
-            for step in self.steps
-            if step.valid and step.goodput and step.clear and step.goodput < 0.99 * step.rate
-        ]
-        if not known or ceiling is None:
-            return []
-        guesses = [_BELOW * known[-1], _ABOVE * known[-1]]
-        # What just failed is near to what the service gives: a little less may do.
-        if _BELOW * known[-1] * 0.96 < ceiling.rate <= _BELOW * known[-1] * 1.001:
-            guesses.insert(0, ceiling.rate * 0.98)
-        return guesses
+    @property
+    def above_goodput(self) -> bool:
+        """Whether more held than the service gave at its limit: for a while, a burst can."""
+        low, goodput = self.low, self.goodput
+        return low is not None and goodput is not None and low.rate > goodput
+
+    def guess(self) -> float | None:
+        """A rate near what the service gave that is between the two and new; None if none is."""
+        ceiling, low, goodput = self.ceiling, self.low, self.goodput
+        if ceiling is None or goodput is None:
+            return None
+        least = max(LEAST, low.rate * 1.004 if low else 0.0)
+        guesses = (_BELOW * goodput, _ABOVE * goodput)
+        return next((each for each in guesses if least <= each <= ceiling.rate * 0.996), None)
+
+    def between(self) -> float:
+        """The rate in the middle between the two; there has to be a ceiling."""
+        ceiling, low = self.ceiling, self.low
+        highest = ceiling.rate if ceiling else math.inf
+        return math.sqrt(low.rate * highest) if low else max(LEAST, highest / _GROWTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,34 +165,39 @@ def next_step(
     if wanted is None:
         return None
     seconds = min(wanted.seconds, left_s)
-    return Next(wanted.rate, seconds) if seconds >= min(2.0, wanted.seconds) else None
+    if seconds < min(2.0, wanted.seconds):
+        return None
+    # A whole number of calls, so that the next step continues their beat.
+    return Next(wanted.rate, max(1, round(seconds * wanted.rate)) / wanted.rate)
 
 
 def _wanted(
     evidence: Evidence, *, start: float, most: float | None, lengths: Lengths, left_s: float
 ) -> Next | None:
+    ceiling, low = evidence.ceiling, evidence.low
     if not evidence.steps:
         return Next(min(start, most or start), lengths.grow_s)
     last = next(each for each in evidence.tallies if each.rate == evidence.steps[-1].rate)
-    if 0 < last.invalid < 2 and not last.held and not last.failed:
+    if last.invalid == 1 and not last.held and not last.failed:
         return Next(last.rate, lengths.grow_s)  # A hiccup of this machine, perhaps.
-    ceiling, low = evidence.ceiling, evidence.low
     if ceiling is None:
         return _upwards(low, last, most, lengths)
-    if low is None and ceiling.rate <= LEAST and not ceiling.doubtful:
-        return None
-    if ceiling.disputed:
-        return Next(ceiling.rate, _near_s(evidence, lengths))
     # What holds has to be held for longer, and that must not be what is cut short.
-    spare_s = left_s - _SETTLE_S - (_hold_left_s(low, lengths) if low else 0.0)
-    gap = _GAP if not ceiling.too_fast else 1.3
-    if low is None or ceiling.rate > low.rate * gap:
-        seconds = _near_s(evidence, lengths)
-        if low is None or spare_s >= min(seconds, lengths.far_s) - lengths.hold_s / 2:
-            return Next(evidence.candidate(), seconds)
-    elif ceiling.doubtful and spare_s >= lengths.near_s:
-        return Next(ceiling.rate, lengths.near_s)
-    return _hold(low, lengths)
+    spare_s = math.inf
+    if low is not None:
+        reserve_s = min(_hold_left_s(low, lengths), 2 * lengths.near_s)
+        spare_s = left_s - _SETTLE_S - reserve_s
+    again = Next(ceiling.rate, min(evidence.steps[-1].asked_s, lengths.near_s))
+    if ceiling.doubtful and again.seconds <= spare_s:
+        return again
+    if low is not None and evidence.above_goodput:
+        near = evidence.goodput is not None and low.rate <= _NEAR * evidence.goodput
+        if (held := _hold(low, lengths)) is not None or near:
+            return held
+    narrower = _narrower(evidence, lengths)
+    if narrower is not None and narrower.seconds <= spare_s:
+        return narrower
+    return _hold(low, lengths) if low is not None else None
 
 
 def _upwards(low: Tally | None, last: Tally, most: float | None, lengths: Lengths) -> Next | None:
@@ -202,6 +210,20 @@ def _upwards(low: Tally | None, last: Tally, most: float | None, lengths: Length
     return Next(rate if most is None else min(most, rate), lengths.grow_s)
 
 
+def _narrower(evidence: Evidence, lengths: Lengths) -> Next | None:
+    """A step between the highest rate that held and the lowest that failed; None if it is done."""
+    ceiling, low = evidence.ceiling, evidence.low
+    if ceiling is None or (low is None and ceiling.rate <= LEAST):
+        return None
+    gap = _GAP if not ceiling.too_fast else _COARSE_GAP
+    if low is not None and ceiling.rate <= low.rate * gap:
+        return None
+    if (guess := evidence.guess()) is not None:
+        return Next(guess, lengths.near_s)
+    near = low is not None and ceiling.rate < 1.2 * low.rate
+    return Next(evidence.between(), lengths.near_s if near else lengths.far_s)
+
+
 def _hold(low: Tally, lengths: Lengths) -> Next | None:
     left_s = _hold_left_s(low, lengths)
     return Next(low.rate, min(lengths.near_s, max(2.0, left_s))) if left_s > 0.1 else None
@@ -209,14 +231,6 @@ def _hold(low: Tally, lengths: Lengths) -> Next | None:
 
 def _hold_left_s(low: Tally, lengths: Lengths) -> float:
     return max(0.0, lengths.hold_s - low.held_s)
-
-
-def _near_s(evidence: Evidence, lengths: Lengths) -> float:
-    ceiling, low = evidence.ceiling, evidence.low
-    candidate = evidence.candidate()
-    near = low is not None and ceiling is not None and ceiling.rate < 1.2 * low.rate
-    guessed = any(abs(candidate / guess - 1) < 0.03 for guess in evidence._guesses())
-    return lengths.near_s if near or guessed else lengths.far_s
 
 
 def _tally(rate: float, steps: list[Step]) -> Tally:
