@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from batchkms.loadtest.evidence import GROWTH, LEAST, Evidence, Tally
 from batchkms.loadtest.maxrate import LimitedBy, MaxRate
 from batchkms.loadtest.steps import Step, StepCounter
 
@@ -20,19 +21,14 @@ __all__ = ["MaxRate", "Step", "StepCounter", "find_max"]
 Measure = Callable[[float, float], Awaitable[Step]]
 """Runs one step: at so many calls per second, for so many seconds, until its last call ended."""
 
-LEAST = 1.0
-"""Calls per second. Below that, a step has too few calls to show anything."""
-
-_GROWTH = 3.0
 _GAP = 1.055
 """The highest rate that held and the lowest that failed are near enough when they are so near."""
 
-_BELOW, _ABOVE = 0.975, 1.025
-"""Where a limit is looked for, around what the service gave when it was over its limit: jitter of
-the network makes calls bunch, so that a strict limit is not quite reached."""
-
 _NEAR = 1.05
 """What was held for long is the limit when it is so near to what the service gave at its limit."""
+
+_WIDE = 1.2
+"""With such a gap, to narrow it is worth more than to hold what is known to hold."""
 
 _COARSE_GAP = 1.3
 """Where the generator is the limit, how near the answer comes to it is not worth the time."""
@@ -59,94 +55,6 @@ class Lengths:
         # A strict window of a second shows nothing in less than that.
         scale = max(0.7, budget_s / _BUDGET_S)
         return cls(2.0 * scale, 3.0 * scale, 5.0 * scale, 20.0 * scale)
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What the steps at one rate came to."""
-
-    rate: float
-    held: int
-    failed: int
-    held_s: float
-    clear: bool
-    invalid: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether the rate is believed to hold: most of its steps did."""
-        return self.held > self.failed and not (self.clear and self.held < 2 * self.failed + 1)
-
-    @property
-    def fails(self) -> bool:
-        """Whether the rate is believed not to hold, though perhaps not for sure."""
-        return self.failed > 0 and not self.holds
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether another step has to say whether it fails: no clear failure, nor twice."""
-        return self.fails and not self.clear and (self.failed < 2 or self.failed == self.held)
-
-    @property
-    def too_fast(self) -> bool:
-        """Whether it is more than the generator can do."""
-        return self.invalid >= 2 and not self.held and not self.failed
-
-
-class Evidence:
-    """All steps so far, and what they show about the limit."""
-
-    def __init__(self, steps: Iterable[Step]) -> None:
-        self.steps = list(steps)
-        by_rate: dict[float, list[Step]] = {}
-        for step in self.steps:
-            by_rate.setdefault(step.rate, []).append(step)
-        self.tallies = [_tally(rate, by_rate[rate]) for rate in sorted(by_rate)]
-
-    @property
-    def high(self) -> Tally | None:
-        """The lowest rate that failed."""
-        return next((each for each in self.tallies if each.fails), None)
-
-    @property
-    def ceiling(self) -> Tally | None:
-        """The lowest rate that failed, or that was more than the generator can do."""
-        return next((each for each in self.tallies if each.fails or each.too_fast), None)
-
-    @property
-    def low(self) -> Tally | None:
-        """The highest rate below it that held."""
-        ceiling = self.ceiling
-        rates = [each for each in self.tallies if ceiling is None or each.rate < ceiling.rate]
-        return next((each for each in reversed(rates) if each.holds), None)
-
-    @property
-    def goodput(self) -> float | None:
-        """What the service gave when it was over its limit, by the last step that shows it."""
-        shown = (step for step in reversed(self.steps) if step.valid and step.clear)
-        known = (step.goodput for step in shown if step.goodput)
-        return next(known, None)
-
-    @property
-    def above_goodput(self) -> bool:
-        """Whether more held than the service gave at its limit: for a while, a burst can."""
-        low, goodput = self.low, self.goodput
-        return low is not None and goodput is not None and low.rate > goodput
-
-    def guess(self) -> float | None:
-        """A rate near what the service gave that is between the two and new; None if none is."""
-        ceiling, low, goodput = self.ceiling, self.low, self.goodput
-        if ceiling is None or goodput is None:
-            return None
-        least = max(LEAST, low.rate * 1.004 if low else 0.0)
-        guesses = (_BELOW * goodput, _ABOVE * goodput)
-        return next((each for each in guesses if least <= each <= ceiling.rate * 0.996), None)
-
-    def between(self) -> float:
-        """The rate in the middle between the two; there has to be a ceiling."""
-        ceiling, low = self.ceiling, self.low
-        highest = ceiling.rate if ceiling else math.inf
-        return math.sqrt(low.rate * highest) if low else max(LEAST, highest / _GROWTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +86,18 @@ def _wanted(
     if not evidence.steps:
         return Next(min(start, most or start), lengths.grow_s)
     last = next(each for each in evidence.tallies if each.rate == evidence.steps[-1].rate)
-    if last.invalid == 1 and not last.held and not last.failed:
+    if last.perhaps_too_fast and (ceiling is None or last.rate < ceiling.rate):
         return Next(last.rate, lengths.grow_s)  # A hiccup of this machine, perhaps.
     if ceiling is None:
         return _upwards(low, last, most, lengths)
     # What holds has to be held for longer, and that must not be what is cut short.
     spare_s = math.inf
     if low is not None:
-        reserve_s = min(_hold_left_s(low, lengths), 2 * lengths.near_s)
-        spare_s = left_s - _SETTLE_S - reserve_s
+        spare_s = (
+            left_s - _SETTLE_S - min(_hold_left_s(low, lengths), _reserve_s(evidence, lengths))
+        )
     again = Next(ceiling.rate, min(evidence.steps[-1].asked_s, lengths.near_s))
-    if ceiling.doubtful and again.seconds <= spare_s:
+    if evidence.doubtful and again.seconds <= spare_s:
         return again
     if low is not None and evidence.above_goodput:
         near = evidence.goodput is not None and low.rate <= _NEAR * evidence.goodput
@@ -206,7 +115,7 @@ def _upwards(low: Tally | None, last: Tally, most: float | None, lengths: Length
         return Next(last.rate, lengths.grow_s)
     if most is not None and low.rate >= most:
         return _hold(low, lengths)
-    rate = low.rate * _GROWTH
+    rate = low.rate * GROWTH
     return Next(rate if most is None else min(most, rate), lengths.grow_s)
 
 
@@ -220,8 +129,16 @@ def _narrower(evidence: Evidence, lengths: Lengths) -> Next | None:
         return None
     if (guess := evidence.guess()) is not None:
         return Next(guess, lengths.near_s)
-    near = low is not None and ceiling.rate < 1.2 * low.rate
+    near = low is not None and ceiling.rate < _WIDE * low.rate
     return Next(evidence.between(), lengths.near_s if near else lengths.far_s)
+
+
+def _reserve_s(evidence: Evidence, lengths: Lengths) -> float:
+    """What narrowing must leave for holding: nothing if there is a gap and a guess to jump it."""
+    ceiling, low = evidence.ceiling, evidence.low
+    if ceiling is None or low is None or ceiling.too_fast or ceiling.rate <= _WIDE * low.rate:
+        return 2 * lengths.near_s
+    return 0.0 if evidence.guess() is not None else lengths.near_s
 
 
 def _hold(low: Tally, lengths: Lengths) -> Next | None:
@@ -231,19 +148,6 @@ def _hold(low: Tally, lengths: Lengths) -> Next | None:
 
 def _hold_left_s(low: Tally, lengths: Lengths) -> float:
     return max(0.0, lengths.hold_s - low.held_s)
-
-
-def _tally(rate: float, steps: list[Step]) -> Tally:
-    valid = [step for step in steps if step.valid]
-    failed = [step for step in valid if not step.held]
-    return Tally(
-        rate=rate,
-        held=len(valid) - len(failed),
-        failed=len(failed),
-        held_s=sum(step.asked_s for step in valid if step.held),
-        clear=any(step.clear for step in failed),
-        invalid=len(steps) - len(valid),
-    )
 
 
 async def find_max(
@@ -277,10 +181,10 @@ async def find_max(
             break
         steps.append(step)
         left_s -= pause_s + step.spent_s
-    return _found(Evidence(steps), most)
+    return _found(Evidence(steps), most, lengths)
 
 
-def _found(evidence: Evidence, most: float | None) -> MaxRate:
+def _found(evidence: Evidence, most: float | None, lengths: Lengths) -> MaxRate:
     low, high = evidence.low, evidence.high
     rate = low.rate if low else 0.0
     at_rate = [step for step in evidence.steps if low and step.rate == rate and step.valid]
@@ -295,6 +199,8 @@ def _found(evidence: Evidence, most: float | None) -> MaxRate:
         unheld_steps=len(at_rate) - len(held),
         failed_steps=high.failed if high else 0,
         limited_by=_limited_by(evidence, most),
+        goodput=evidence.goodput,
+        confirmed=sum(step.asked_s for step in held) >= lengths.hold_s / 2,
         steps=evidence.steps,
     )
 
