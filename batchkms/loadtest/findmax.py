@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from batchkms.loadtest.evidence import GROWTH, LEAST, Evidence, Tally
 from batchkms.loadtest.maxrate import LimitedBy, MaxRate
 from batchkms.loadtest.steps import Step, StepCounter
 
@@ -20,16 +21,17 @@ __all__ = ["MaxRate", "Step", "StepCounter", "find_max"]
 Measure = Callable[[float, float], Awaitable[Step]]
 """Runs one step: at so many calls per second, for so many seconds, until its last call ended."""
 
-LEAST = 1.0
-"""Calls per second. Below that, a step has too few calls to show anything."""
-
-_GROWTH = 3.0
 _GAP = 1.055
 """The highest rate that held and the lowest that failed are near enough when they are so near."""
 
-_BELOW, _ABOVE = 0.975, 1.025
-"""Where a limit is looked for, around what the service gave when it was over its limit: jitter of
-the network makes calls bunch, so that a strict limit is not quite reached."""
+_NEAR = 1.05
+"""What was held for long is the limit when it is so near to what the service gave at its limit."""
+
+_WIDE = 1.2
+"""With such a gap, to narrow it is worth more than to hold what is known to hold."""
+
+_COARSE_GAP = 1.3
+"""Where the generator is the limit, how near the answer comes to it is not worth the time."""
 
 _SETTLE_S = 1.2
 """After a failure: windows of a second are over, and a bucket of tokens has little in it."""
@@ -56,97 +58,6 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What the steps at one rate came to."""
-
-    rate: float
-    held: int
-    failed: int
-    held_s: float
-    clear: bool
-    invalid: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether the rate is believed to hold: most of its steps did."""
-        return self.held > self.failed and not (self.clear and self.held < 2 * self.failed + 1)
-
-    @property
-    def fails(self) -> bool:
-        """Whether the rate is believed not to hold, though perhaps not for sure."""
-        return self.failed > 0 and not self.holds
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether another step has to say whether it fails."""
-        return self.fails and not self.clear and self.failed < self.held + 2
-
-    @property
-    def disputed(self) -> bool:
-        """Whether it held and failed as often."""
-        return self.fails and not self.clear and self.failed == self.held
-
-    @property
-    def too_fast(self) -> bool:
-        """Whether it is more than the generator can do."""
-        return self.invalid >= 2 and not self.held and not self.failed
-
-
-class Evidence:
-    """All steps so far, and what they show about the limit."""
-
-    def __init__(self, steps: Iterable[Step]) -> None:
-        self.steps = list(steps)
-        by_rate: dict[float, list[Step]] = {}
-        for step in self.steps:
-            by_rate.setdefault(step.rate, []).append(step)
-        self.tallies = [_tally(rate, by_rate[rate]) for rate in sorted(by_rate)]
-
-    @property
-    def high(self) -> Tally | None:
-        """The lowest rate that failed."""
-        return next((each for each in self.tallies if each.fails), None)
-
-    @property
-    def ceiling(self) -> Tally | None:
-        """The lowest rate that failed, or that was more than the generator can do."""
-        return next((each for each in self.tallies if each.fails or each.too_fast), None)
-
-    @property
-    def low(self) -> Tally | None:
-        """The highest rate below it that held."""
-        ceiling = self.ceiling
-        rates = [each for each in self.tallies if ceiling is None or each.rate < ceiling.rate]
-        return next((each for each in reversed(rates) if each.holds), None)
-
-    def candidate(self) -> float:
-        """The next rate to try between the two. There has to be a ceiling."""
-        assert self.ceiling is not None  # noqa: S101  # what it is asked for
-        high, low = self.ceiling.rate, self.low.rate if self.low else 0.0
-        least = low * 1.004 or LEAST
-        for guess in self._guesses():
-            if least <= guess <= high * 0.996:
-                return guess
-        return math.sqrt(low * high) if low else max(LEAST, high / _GROWTH)
-
-    def _guesses(self) -> list[float]:
-        """Rates around what the service gave, by the last step that shows it."""
-        ceiling = self.ceiling
-        known = [
-            step.goodput
-            for step in self.steps
-            if step.valid and step.goodput and step.clear and step.goodput < 0.99 * step.rate
-        ]
-        if not known or ceiling is None:
-            return []
-        guesses = [_BELOW * known[-1], _ABOVE * known[-1]]
-        # What just failed is near to what the service gives: a little less may do.
-        if _BELOW * known[-1] * 0.96 < ceiling.rate <= _BELOW * known[-1] * 1.001:
-            guesses.insert(0, ceiling.rate * 0.98)
-        return guesses
-
-
-@dataclass(frozen=True, slots=True)
 class Next:
     """What to measure next."""
 
@@ -162,34 +73,40 @@ def next_step(
     if wanted is None:
         return None
     seconds = min(wanted.seconds, left_s)
-    return Next(wanted.rate, seconds) if seconds >= min(2.0, wanted.seconds) else None
+    if seconds < min(2.0, wanted.seconds):
+        return None
+    # A whole number of calls, so that the next step continues their beat.
+    return Next(wanted.rate, max(1, round(seconds * wanted.rate)) / wanted.rate)
 
 
 def _wanted(
     evidence: Evidence, *, start: float, most: float | None, lengths: Lengths, left_s: float
 ) -> Next | None:
+    ceiling, low = evidence.ceiling, evidence.low
     if not evidence.steps:
         return Next(min(start, most or start), lengths.grow_s)
     last = next(each for each in evidence.tallies if each.rate == evidence.steps[-1].rate)
-    if 0 < last.invalid < 2 and not last.held and not last.failed:
+    if last.perhaps_too_fast and (ceiling is None or last.rate < ceiling.rate):
         return Next(last.rate, lengths.grow_s)  # A hiccup of this machine, perhaps.
-    ceiling, low = evidence.ceiling, evidence.low
     if ceiling is None:
         return _upwards(low, last, most, lengths)
-    if low is None and ceiling.rate <= LEAST and not ceiling.doubtful:
-        return None
-    if ceiling.disputed:
-        return Next(ceiling.rate, _near_s(evidence, lengths))
     # What holds has to be held for longer, and that must not be what is cut short.
-    spare_s = left_s - _SETTLE_S - (_hold_left_s(low, lengths) if low else 0.0)
-    gap = _GAP if not ceiling.too_fast else 1.3
-    if low is None or ceiling.rate > low.rate * gap:
-        seconds = _near_s(evidence, lengths)
-        if low is None or spare_s >= min(seconds, lengths.far_s) - lengths.hold_s / 2:
-            return Next(evidence.candidate(), seconds)
-    elif ceiling.doubtful and spare_s >= lengths.near_s:
-        return Next(ceiling.rate, lengths.near_s)
-    return _hold(low, lengths)
+    spare_s = math.inf
+    if low is not None:
+        spare_s = (
+            left_s - _SETTLE_S - min(_hold_left_s(low, lengths), _reserve_s(evidence, lengths))
+        )
+    again = Next(ceiling.rate, min(evidence.steps[-1].asked_s, lengths.near_s))
+    if evidence.doubtful and again.seconds <= spare_s:
+        return again
+    if low is not None and evidence.above_goodput:
+        near = evidence.goodput is not None and low.rate <= _NEAR * evidence.goodput
+        if (held := _hold(low, lengths)) is not None or near:
+            return held
+    narrower = _narrower(evidence, lengths)
+    if narrower is not None and narrower.seconds <= spare_s:
+        return narrower
+    return _hold(low, lengths) if low is not None else None
 
 
 def _upwards(low: Tally | None, last: Tally, most: float | None, lengths: Lengths) -> Next | None:
@@ -198,8 +115,30 @@ def _upwards(low: Tally | None, last: Tally, most: float | None, lengths: Length
         return Next(last.rate, lengths.grow_s)
     if most is not None and low.rate >= most:
         return _hold(low, lengths)
-    rate = low.rate * _GROWTH
+    rate = low.rate * GROWTH
     return Next(rate if most is None else min(most, rate), lengths.grow_s)
+
+
+def _narrower(evidence: Evidence, lengths: Lengths) -> Next | None:
+    """A step between the highest rate that held and the lowest that failed; None if it is done."""
+    ceiling, low = evidence.ceiling, evidence.low
+    if ceiling is None or (low is None and ceiling.rate <= LEAST):
+        return None
+    gap = _GAP if not ceiling.too_fast else _COARSE_GAP
+    if low is not None and ceiling.rate <= low.rate * gap:
+        return None
+    if (guess := evidence.guess()) is not None:
+        return Next(guess, lengths.near_s)
+    near = low is not None and ceiling.rate < _WIDE * low.rate
+    return Next(evidence.between(), lengths.near_s if near else lengths.far_s)
+
+
+def _reserve_s(evidence: Evidence, lengths: Lengths) -> float:
+    """What narrowing must leave for holding: nothing if there is a gap and a guess to jump it."""
+    ceiling, low = evidence.ceiling, evidence.low
+    if ceiling is None or low is None or ceiling.too_fast or ceiling.rate <= _WIDE * low.rate:
+        return 2 * lengths.near_s
+    return 0.0 if evidence.guess() is not None else lengths.near_s
 
 
 def _hold(low: Tally, lengths: Lengths) -> Next | None:
@@ -209,27 +148,6 @@ def _hold(low: Tally, lengths: Lengths) -> Next | None:
 
 def _hold_left_s(low: Tally, lengths: Lengths) -> float:
     return max(0.0, lengths.hold_s - low.held_s)
-
-
-def _near_s(evidence: Evidence, lengths: Lengths) -> float:
-    ceiling, low = evidence.ceiling, evidence.low
-    candidate = evidence.candidate()
-    near = low is not None and ceiling is not None and ceiling.rate < 1.2 * low.rate
-    guessed = any(abs(candidate / guess - 1) < 0.03 for guess in evidence._guesses())
-    return lengths.near_s if near or guessed else lengths.far_s
-
-
-def _tally(rate: float, steps: list[Step]) -> Tally:
-    valid = [step for step in steps if step.valid]
-    failed = [step for step in valid if not step.held]
-    return Tally(
-        rate=rate,
-        held=len(valid) - len(failed),
-        failed=len(failed),
-        held_s=sum(step.asked_s for step in valid if step.held),
-        clear=any(step.clear for step in failed),
-        invalid=len(steps) - len(valid),
-    )
 
 
 async def find_max(
@@ -263,10 +181,10 @@ async def find_max(
             break
         steps.append(step)
         left_s -= pause_s + step.spent_s
-    return _found(Evidence(steps), most)
+    return _found(Evidence(steps), most, lengths)
 
 
-def _found(evidence: Evidence, most: float | None) -> MaxRate:
+def _found(evidence: Evidence, most: float | None, lengths: Lengths) -> MaxRate:
     low, high = evidence.low, evidence.high
     rate = low.rate if low else 0.0
     at_rate = [step for step in evidence.steps if low and step.rate == rate and step.valid]
@@ -281,6 +199,8 @@ def _found(evidence: Evidence, most: float | None) -> MaxRate:
         unheld_steps=len(at_rate) - len(held),
         failed_steps=high.failed if high else 0,
         limited_by=_limited_by(evidence, most),
+        goodput=evidence.goodput,
+        confirmed=sum(step.asked_s for step in held) >= lengths.hold_s / 2,
         steps=evidence.steps,
     )
 

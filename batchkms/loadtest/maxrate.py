@@ -30,6 +30,10 @@ class MaxRate:
     unheld_steps: int
     failed_steps: int
     limited_by: LimitedBy
+    goodput: float | None
+    """What the service gave when it was asked for more than its limit, in calls per second."""
+    confirmed: bool
+    """Whether the rate was held for long enough to be sure."""
     steps: list[Step]
 
     @property
@@ -42,7 +46,8 @@ class MaxRate:
         """What the steps show, and what they do not, in a sentence."""
         if not self.rate:
             return "no step held" + self._limit_text()
-        return self._held_text() + self._error_text() + self._limit_text()
+        unsure = "" if self.confirmed else "; that is too short to be sure: give it more time"
+        return self._held_text() + self._error_text() + self._limit_text() + unsure
 
     def as_json(self) -> dict[str, Any]:
         """For `RunRecord.max_rate` and the summary."""
@@ -54,6 +59,8 @@ class MaxRate:
             "held_calls": self.held_calls,
             "held_s": round(self.held_s, 3),
             "failed_steps": self.failed_steps,
+            "goodput": None if self.goodput is None else round(self.goodput, 3),
+            "confirmed": self.confirmed,
             "confidence": self.confidence,
             "steps": msgspec.to_builtins(self.steps),
         }
@@ -79,10 +86,11 @@ class MaxRate:
     def _limit_text(self) -> str:
         if self.lowest_failed is not None:
             between = f"{self.rate:,.1f}/s and " if self.rate else "0 and "
+            gave = f" (asked for too much, it gave {self.goodput:,.1f}/s)" if self.goodput else ""
             return (
                 f"; {self.lowest_failed:,.1f}/s failed in {self.failed_steps} "
                 f"{_steps(self.failed_steps)}, so that the limit is between {between}"
-                f"{self.lowest_failed:,.1f}/s"
+                f"{self.lowest_failed:,.1f}/s{gave}"
             )
         return {
             "generator": "; more than that the generator could not do: the service may",

@@ -18,7 +18,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A step at one rate. Rates in calls per second, `measured` by SLO as `SloRecord` has it.
 
     `took_s` is the time that it cost until its last call had ended; `asked_s` if it is 0.
-    `held` says that all SLOs did, `valid` that the generator was able to do what was asked.
+    `held` says that all SLOs did and the service kept up, `valid` that the generator was able to
+    do what was asked of it.
     `goodput` is what the service gave while it was over its limit, where that can be told;
     `lasting` says that errors were no moment's matter but went on to the end.
     """
@@ -53,6 +54,27 @@ _QUEUEING = 0.9
 """A service that ends less than this share of the calls in their time has a growing queue."""
 
 
+_JAM_S, _JAM = 0.1, 0.025
+"""So much longer may calls take at the end of a step than at its begin, in seconds and as a share
+of the step: that of a service which is asked for a thirtieth more than it can do."""
+
+
+class _Mean:
+    """A mean of seconds; 0 of none."""
+
+    def __init__(self) -> None:
+        self._sum_s = 0.0
+        self._count = 0
+
+    def count(self, seconds: float) -> None:
+        self._sum_s += seconds
+        self._count += 1
+
+    @property
+    def mean(self) -> float:
+        return self._sum_s / self._count if self._count else 0.0
+
+
 class StepCounter:
     """Counts the calls of one step. `begin_s` is when its first call was due, in their time."""
 
@@ -66,19 +88,24 @@ class StepCounter:
         self._ok = [0] * (int(asked_s) + 1)
         self._errors = [0] * (int(asked_s) + 1)
         self._last_done_s = begin_s
+        self._early, self._late = _Mean(), _Mean()
 
     def count(self, call: Call) -> None:
         """Counts one call that ended."""
         self._figures.count(call)
         self._last_done_s = max(self._last_done_s, call.done)
         left_s = self._begin_s + self._asked_s - call.scheduled
+        if left_s <= self._asked_s / 4:
+            self._late.count(call.done - call.scheduled)
+        elif left_s >= self._asked_s * 3 / 4:
+            self._early.count(call.done - call.scheduled)
         back = min(max(0, int(left_s)), len(self._ok) - 1)
         (self._ok if call.outcome == OK else self._errors)[back] += 1
 
     def step(self, *, took_s: float, valid: bool) -> Step:
         """The step, once all its calls have ended."""
         verdicts = {slo.text: slo.judge(self._figures) for slo in self._slos}
-        held = all(verdict.held for verdict in verdicts.values())
+        held = all(verdict.held for verdict in verdicts.values()) and self._kept_up()
         calls = self._figures.calls
         return Step(
             rate=self._rate,
@@ -92,6 +119,11 @@ class StepCounter:
             goodput=None if held or not calls else self._goodput(),
             lasting=self._lasting(),
         )
+
+    def _kept_up(self) -> bool:
+        """Whether calls do not queue longer and longer: no rate is held that ends in a jam."""
+        grown_s = self._late.mean - self._early.mean
+        return grown_s <= max(_JAM_S, _JAM * self._asked_s)
 
     def _refused_seconds(self) -> int:
         """The whole seconds after the one with the first error; 0 if there was none."""
