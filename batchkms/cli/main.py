@@ -32,6 +32,8 @@ _COMMANDS = {
     "audit": ("batchkms.cli.audit:audit", "Check an output against its manifest and input."),
     "verify": ("batchkms.cli.verify:verify", "Decrypt an output and compare it with its input."),
     "inspect": ("batchkms.cli.inspect:inspect", "Count what a result file holds."),
+    "report": ("batchkms.cli.report:report", "Make an HTML report of result files."),
+    "compare": ("batchkms.cli.compare:compare", "Put two load tests side by side."),
     "emulator": ("batchkms.cli.emulator:emulator", "Run a KMS on this machine, for tests."),
 }
 """Where each command is, and its line in --help: none is imported before it is called."""
