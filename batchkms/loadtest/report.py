@@ -61,8 +61,7 @@ def render_loadtest(
         section("Over time", _plots([figure(plot) for plot in plots])),
         section("Latency", *_latencies(statistics)),
         section("Errors", _classes(statistics), _codes(statistics)),
-        section("Figures", _side_by_side(_figures(statistics), _generators(records, called))),
-        section("Settings", _settings(records, called)),
+        section("Calls, generator and settings", *_details(statistics, records, called)),
     ]
     return page(title=title, subtitle=_subtitle(records), blocks=blocks, plots=plots)
 
@@ -113,8 +112,10 @@ def _tiles(statistics: Statistics, records: Sequence[RunRecord]) -> Iterator[tup
     asked = "calls per second" if target is None else f"of {rate_text(target)} asked"
     begun = 0.0 if statistics.calls == 0 else statistics.first_scheduled_s
     yield "Calls", f"{statistics.calls:,}", f"in {span(statistics.last_done_s - begun)}"
-    yield "Sent", rate_text(statistics.sent_rate), asked
+    yield "Sent", rate_text(statistics.sent_rate) if statistics.sent_rate else "–", asked
     yield "Errors", share(statistics.errors, statistics.calls), f"{statistics.errors:,} calls"
+    if not statistics.calls:
+        return
     for name, point in (("p50", 50.0), ("p99", 99.0)):
         sent = f"{ms(from_send.percentile_ms(point))} from send"
         yield f"{name} from schedule", ms(from_schedule.percentile_ms(point)), sent
@@ -134,13 +135,22 @@ def _slos(records: Sequence[RunRecord], called: Sequence[str]) -> str:
     for record, name in zip(records, called, strict=True):
         for slo in record.slos:
             outcome = badge("held", "good") if slo.held else badge("failed", "bad")
-            windows = f"{len(slo.failed_windows):,} of {slo.windows:,}" if slo.windows else "–"
+            windows = (
+                f"{len(slo.failed_windows):,} of {slo.windows:,} windows" if slo.windows else "–"
+            )
             begins = ", ".join(f"{begin:g} s" for begin in slo.failed_windows[:10])
             more = ", …" if len(slo.failed_windows) > 10 else ""
             measured = _measured(slo.text, slo.measured)
-            rows.append((slo.text, name, outcome, begins + more or "–", windows, measured))
-    head = ("SLO", "generator", "outcome", "broken from", "windows broken", "measured")
-    return table("What was asked for and what came of it", head, rows, words=4)
+            rows.append(
+                (slo.text, *_by(name, records), outcome, measured, windows, begins + more or "–")
+            )
+    head = ("SLO", *_by("generator", records), "outcome", "measured", "broken", "broken from")
+    return table("What was asked for and what came of it", head, rows, words=len(head))
+
+
+def _by(name: str, records: Sequence[RunRecord]) -> list[str]:
+    """A column that says which generator a row is of, where there are several."""
+    return [name] if len(records) > 1 else []
 
 
 def _measured(slo: str, value: float) -> str:
@@ -151,15 +161,26 @@ def _measured(slo: str, value: float) -> str:
 
 def _max_rate(records: Sequence[RunRecord], called: Sequence[str]) -> str:
     rows = [
-        (str(key).replace("_", " "), name, setting(value))
+        (str(key).replace("_", " "), *_by(name, records), setting(value))
         for record, name in zip(records, called, strict=True)
         for key, value in (record.max_rate or {}).items()
     ]
-    return table("What the search for it found", ("", "generator", "found"), rows, words=2)
+    head = ("figure", *_by("generator", records), "found")
+    return table("What the search for it found", head, rows, words=len(head))
 
 
 def _plots(figures: Sequence[str]) -> str:
     return f'<div class="plots">\n{chr(10).join(figures)}\n</div>' if figures else ""
+
+
+def _details(
+    statistics: Statistics, records: Sequence[RunRecord], called: Sequence[str]
+) -> Iterator[str]:
+    small = [_figures(statistics), _generators(records, called)]
+    settings = _settings(records, called)
+    # Those of several generators need the whole width.
+    yield _side_by_side(*small, *([settings] if len(records) == 1 else []))
+    yield settings if len(records) > 1 else ""
 
 
 def _side_by_side(*tables: str) -> str:
@@ -228,7 +249,7 @@ def _figures(statistics: Statistics) -> str:
         ("calls of the warm-up, left out", f"{statistics.warmup_calls:,}"),
         ("requests and answers", bytes_text(statistics.bytes)),
     ]
-    return table("Calls", ("", ""), rows)
+    return table("Calls", ("figure", "value"), rows)
 
 
 def _generators(records: Sequence[RunRecord], called: Sequence[str]) -> str:
@@ -237,7 +258,7 @@ def _generators(records: Sequence[RunRecord], called: Sequence[str]) -> str:
         values = [written(record) for record in records]
         if any(value is not None for value in values):
             rows.append((label, *("–" if value is None else value for value in values)))
-    head = ("", *called) if len(records) > 1 else ("", "")
+    head = ("figure", *called) if len(records) > 1 else ("figure", "value")
     return table("Generator and connections", head, rows)
 
 
@@ -284,7 +305,7 @@ def _settings_of(record: RunRecord) -> dict[str, str]:
             name if len(record.actions) == 1 else f"{name} {share(weight, total)}"
             for name, weight in record.actions.items()
         ),
-        **{name: setting(value) for name, value in record.settings.items()},
+        **{name.replace("_", "-"): setting(value) for name, value in record.settings.items()},
         "state": record.state,
         "batchkms": record.version,
     }

@@ -66,6 +66,9 @@ def _latency(windows: Windows, width_s: int) -> Plot:
 
 
 def _throughput(windows: Windows, width_s: int, last_s: float) -> Plot:
+    if len(windows) > 1 and last_s - windows[-1][0] < width_s / 2:
+        # It is too short for a rate, and would look as if the server had broken down.
+        windows = windows[:-1]
     times = [begin + width_s / 2 for begin, _ in windows]
     # The last window of a long run is seldom full, and its rate is that of what there is of it.
     widths = [min(float(width_s), max(1.0, last_s - begin)) for begin, _ in windows]
@@ -82,7 +85,8 @@ def _throughput(windows: Windows, width_s: int, last_s: float) -> Plot:
     return Plot(
         name="throughput",
         title="Throughput against schedule",
-        meaning="Calls per second that were due, that were sent, and that ended well. "
+        meaning="Calls per second that were due, that were sent, and that ended well. A last "
+        "window that is not half full is left out. "
         f"{_windows_text(width_s)}",
         data=data,
         layout={

@@ -40,7 +40,7 @@ def render_batch(figures: BatchFigures, title: str) -> str:
         section("Over time", _plots(rates)),
         section("Latency", _plots(others), _latencies(figures)),
         section("Failures", _classes(figures), _codes(figures)),
-        section("Run", _run(figures), _settings(figures)),
+        section("Run", f'<div class="tables">\n{_run(figures)}\n{_settings(figures)}\n</div>'),
     ]
     return page(title=title, subtitle=_subtitle(figures), blocks=blocks, plots=[*rates, *others])
 
@@ -280,11 +280,11 @@ def _run(figures: BatchFigures) -> str:
         ("output", content["output"]["path"]),
         ("begun", content.get("started_at", "–")),
         ("ended", content.get("ended_at", "–")),
-        ("resumed", f"{len(content.get('resumed', [])):,} times"),
-        ("retried", f"{len(content.get('retried', [])):,} times"),
+        ("times resumed", f"{len(content.get('resumed', [])):,}"),
+        ("times retried", f"{len(content.get('retried', [])):,}"),
         ("batchkms", content.get("batchkms", "–")),
     ]
-    return table("What ran", ("", ""), rows, words=2)
+    return table("What ran", ("figure", "value"), rows, words=2)
 
 
 def _settings(figures: BatchFigures) -> str:

@@ -44,15 +44,25 @@
     },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
+    modebar: {
+      orientation: "v",
+      bgcolor: "rgba(0,0,0,0)",
+      color: style.getPropertyValue("--muted").trim(),
+      activecolor: style.getPropertyValue("--text").trim(),
+    },
     legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" },
     margin: { l: 8, r: 12, t: 8, b: 8 },
-    autosize: true,
+    // The width of paper is not known before it is laid out, and too late then.
+    ...(root.classList.contains("printing")
+      ? { autosize: false, width: 640, height: 320 }
+      : { autosize: true, width: undefined, height: undefined }),
   });
 
   const config = {
     displaylogo: false,
     responsive: true,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    displayModeBar: "hover",
+    modeBarButtons: [["toImage", "resetScale2d"]],
   };
 
   const draw = () => {

@@ -19,7 +19,8 @@ def ms(value: float) -> str:
 
 def span(seconds: float) -> str:
     """A span of time; one of few seconds exact."""
-    return f"{seconds:.3g} s" if seconds < 10 else span_text(seconds)
+    shown = f"{seconds:.3g} s" if seconds < 10 else span_text(seconds)
+    return shown.removesuffix(" 00 s").removesuffix(" 00 min")
 
 
 def rate_text(per_second: float) -> str:
@@ -60,4 +61,4 @@ def setting(value: Any) -> str:
 
 def request_ids(ids: Sequence[str]) -> Markup:
     """RequestIds one below the other."""
-    return Markup("<br>".join(f"<code>{text(each)}</code>" for each in ids) or "–")
+    return Markup("<br>".join(f'<code class="id">{text(each[:64])}</code>' for each in ids) or "–")
