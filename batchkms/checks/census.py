@@ -179,7 +179,7 @@ class Census:
 
 def take_census(path: str, *, format: str | None = None) -> Census:
     """Counts what a result file holds. Raises ConfigError, and InputError if it is none."""
-    census, name = Census(path=path), _format_of(path, format)
+    census, name = Census(path=path), format_of(path, format)
     try:
         with open(path, "rb") as file:
             sink = sink_of_file(file, name)
@@ -199,13 +199,14 @@ def take_census(path: str, *, format: str | None = None) -> Census:
         census.damaged = f"{error}; what follows is not counted"
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read: {error.strerror}", hint=_hint_for(Path(path))
+            f"{path} cannot be read: {error.strerror}", hint=hint_for(Path(path))
         ) from None
     _look_at_manifest(census)
     return census
 
 
-def _format_of(path: str, format: str | None) -> str:
+def format_of(path: str, format: str | None) -> str:
+    """The format of a result file, by its suffix unless it is given. Raises ConfigError."""
     if path == "-":
         raise ConfigError("a census needs a file, not stdin", hint="name a result file")
     name = format or _FORMATS.get(Path(path.lower().removesuffix(_PARTIAL)).suffix)
@@ -216,7 +217,8 @@ def _format_of(path: str, format: str | None) -> str:
     return name
 
 
-def _hint_for(path: Path) -> str:
+def hint_for(path: Path) -> str:
+    """What to try where a result file cannot be read."""
     partial = path.with_name(path.name + _PARTIAL)
     return f"the run has not ended: name {partial}" if partial.exists() else "check the path"
 

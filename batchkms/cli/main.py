@@ -33,6 +33,8 @@ _COMMANDS = {
     "verify": ("batchkms.cli.verify:verify", "Decrypt an output and compare it with its input."),
     "inspect": ("batchkms.cli.inspect:inspect", "Count what a result file holds."),
     "loadtest": ("batchkms.cli.loadtest:loadtest", "Measure a KMS endpoint under load."),
+    "report": ("batchkms.cli.report:report", "Make an HTML report of result files."),
+    "compare": ("batchkms.cli.compare:compare", "Put two load tests side by side."),
     "emulator": ("batchkms.cli.emulator:emulator", "Run a KMS on this machine, for tests."),
 }
 """Where each command is, and its line in --help: none is imported before it is called."""
