@@ -14,7 +14,8 @@ import pytest
 import trustme
 
 from batchkms.errors import ConfigError, KmsError, Scope
-from batchkms.kms.transport import AiohttpTransport, parse_endpoint
+from batchkms.kms.aiohttptransport import AiohttpTransport
+from batchkms.kms.endpoint import parse_endpoint
 from tests.kms.servers import (
     Seen,
     answering,

@@ -12,13 +12,9 @@ from typing import Any
 import pytest
 
 from batchkms.errors import KmsError, NetworkError, ProtocolError
-from batchkms.kms import transport as module
-from batchkms.kms.transport import (
-    MAX_ANSWER_BYTES,
-    AiohttpTransport,
-    Endpoint,
-    parse_endpoint,
-)
+from batchkms.kms import aiohttptransport as module
+from batchkms.kms.aiohttptransport import MAX_ANSWER_BYTES, AiohttpTransport
+from batchkms.kms.endpoint import Endpoint, parse_endpoint
 from tests.kms.servers import Peer, Seen, answering, as_it_is, http, listening, read_request
 
 HEADERS = {"Host": "kms.example", "X-TC-Token": "the-token", "Content-Type": "application/json"}
