@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from batchkms.errors import ConfigError
-from batchkms.kms.transport import is_loopback, parse_endpoint
+from batchkms.kms.endpoint import is_loopback, parse_endpoint
 from batchkms.loadrules import check_load
 from batchkms.records import Result
 from batchkms.sources.base import DEFAULT_FIELDS

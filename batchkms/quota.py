@@ -18,8 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 
-from aiolimiter import AsyncLimiter
-
 
 class Group(StrEnum):
     """Calls that share a quota of the account (KMS documentation, "performance data")."""
@@ -135,6 +133,9 @@ class Quota:
         if per_second is not None and per_second < 1:
             raise ValueError("a quota is at least 1 call per second")
         if per_second is not None:
+            # It looks its own version up, which takes longer than to start without a limit.
+            from aiolimiter import AsyncLimiter
+
             self._lot = max(1, per_second // LOTS_PER_SECOND)
             self._ring = PermitRing(per_second, before=self._ring)
             self._pace = Pace(per_second)

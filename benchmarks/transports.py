@@ -25,12 +25,14 @@ from pathlib import Path
 import aiohttp
 import uvloop
 
+from batchkms.kms.aiohttptransport import AiohttpTransport
+from batchkms.kms.endpoint import Endpoint, parse_endpoint
 from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.http1.requests import RequestTemplate
 from batchkms.kms.http1.transport import WireTransport
 from batchkms.kms.signing import RequestSigner
-from batchkms.kms.transport import AiohttpTransport, Answer, Endpoint, Transport, parse_endpoint
+from batchkms.kms.transport import Answer, Transport
 from benchmarks.processes import machine, measured, server
 
 IN_FLIGHT = 64

@@ -64,3 +64,12 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("command", ["audit", "inspect", "retry", "run"])
+def test_a_command_that_may_call_nothing_starts_without_aiohttp(command: str) -> None:
+    code = f"import batchkms.cli.{command}, sys; print({{'aiohttp', 'rich'}} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout == "set()\n"

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 import batchkms
-from batchkms.kms.transport import parse_endpoint
+from batchkms.kms.endpoint import parse_endpoint
 from batchkms.records import ErrorClass
 from tests.kms.servers import Seen, http, listening, read_request
 from tests.kms.transports import Kind

@@ -19,8 +19,8 @@ from batchkms.kms.credentials import (
     StaticCredentials,
     find_credentials,
 )
+from batchkms.kms.endpoint import Endpoint, parse_endpoint
 from batchkms.kms.servicestatus import quota_of
-from batchkms.kms.transport import Endpoint, parse_endpoint
 from batchkms.quota import DEFAULT_PER_SECOND, Group
 
 log = logging.getLogger(__name__)

@@ -36,10 +36,11 @@ from batchkms.kms.answers import (
     without_secret,
 )
 from batchkms.kms.credentials import CredentialSource, find_credentials
+from batchkms.kms.endpoint import Endpoint, parse_endpoint
 from batchkms.kms.requestids import RequestIds
 from batchkms.kms.scrub import holds, long_forms
 from batchkms.kms.signing import RequestSigner
-from batchkms.kms.transport import AiohttpTransport, Answer, Endpoint, Transport, parse_endpoint
+from batchkms.kms.transport import Answer, Transport
 from batchkms.kms.wire import (
     CONTENT_TYPE,
     HEADER_ACTION,
@@ -78,7 +79,7 @@ class KmsClient:
         target = parse_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
         self._credentials = credentials or find_credentials()
         self._signer = RequestSigner(host=target.host)
-        self._transport = transport or AiohttpTransport(
+        self._transport = transport or _transport_to(
             target,
             ca_file=ca_file,
             proxy=proxy,
@@ -273,3 +274,10 @@ class KmsClient:
                 "RepeatedRequestId", "the answer has the RequestId of an earlier one"
             )
         return without_error(answer, response)
+
+
+def _transport_to(endpoint: Endpoint, **options: Any) -> Transport:
+    # What sends nothing does without aiohttp, which takes longer to load than all else.
+    from batchkms.kms.aiohttptransport import AiohttpTransport
+
+    return AiohttpTransport(endpoint, **options)

@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import aiohttp
 import orjson
 
 from batchkms.errors import ConfigError, CredentialsError
+
+if TYPE_CHECKING:
+    import aiohttp
 
 METADATA_URL = "http://metadata.tencentyun.com/latest/meta-data/cam/security-credentials/"
 """Where a CVM instance finds its role. Link-local by design of the cloud, so plain HTTP."""
@@ -183,6 +185,8 @@ class CvmRoleCredentials:
         return self._renewal
 
     async def _fetch(self) -> None:
+        import aiohttp
+
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         try:
             async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:

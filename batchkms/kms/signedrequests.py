@@ -21,9 +21,9 @@ import orjson
 from batchkms._version import __version__
 from batchkms.errors import ConfigError
 from batchkms.kms.credentials import Credentials
+from batchkms.kms.endpoint import Endpoint
 from batchkms.kms.signing import RequestSigner
 from batchkms.kms.signing_v1 import HMAC_SHA256, SIGNATURE, signature_v1, string_to_sign_v1
-from batchkms.kms.transport import Endpoint
 from batchkms.kms.wire import (
     CONTENT_TYPE,
     FORM_CONTENT_TYPE,

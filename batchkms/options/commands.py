@@ -123,9 +123,7 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
 }
 
 # Of those with one name the first: a load test takes less of some.
-_BY_NAME = {
-    option.name: option for options in reversed(OF_COMMAND.values()) for option in options
-}
+_BY_NAME = {option.name: option for options in reversed(OF_COMMAND.values()) for option in options}
 
 EVERY: tuple[Option, ...] = tuple(_BY_NAME.values())
 """Each option once."""

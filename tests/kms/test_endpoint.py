@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batchkms.errors import ConfigError
-from batchkms.kms.transport import Endpoint, is_loopback, parse_endpoint
+from batchkms.kms.endpoint import Endpoint, is_loopback, parse_endpoint
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from batchkms.errors import KmsError
 from batchkms.kms.client import KmsClient
 from batchkms.kms.credentials import Credentials, StaticCredentials
+from batchkms.kms.endpoint import parse_endpoint
 from batchkms.kms.requestids import REMEMBERED, STAND_IN_AFTER, RequestIds
-from batchkms.kms.transport import parse_endpoint
 from tests.kms.servers import Peer, Seen, http, listening, read_request
 from tests.kms.transports import Kind
 

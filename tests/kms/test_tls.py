@@ -15,7 +15,9 @@ import pytest
 import trustme
 
 from batchkms.errors import ConfigError, KmsError, Scope
-from batchkms.kms.transport import AiohttpTransport, Transport, parse_endpoint
+from batchkms.kms.aiohttptransport import AiohttpTransport
+from batchkms.kms.endpoint import parse_endpoint
+from batchkms.kms.transport import Transport
 from tests.kms.servers import (
     Seen,
     answering,

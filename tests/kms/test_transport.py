@@ -13,12 +13,8 @@ import pytest
 
 from batchkms.errors import KmsError, NetworkError, ProtocolError
 from batchkms.kms import transport as module
-from batchkms.kms.transport import (
-    MAX_ANSWER_BYTES,
-    Endpoint,
-    Transport,
-    parse_endpoint,
-)
+from batchkms.kms.endpoint import Endpoint, parse_endpoint
+from batchkms.kms.transport import MAX_ANSWER_BYTES, Transport
 from tests.kms.servers import Peer, Seen, answering, as_it_is, http, listening, read_request
 from tests.kms.transports import Kind
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from batchkms.kms.aiohttptransport import AiohttpTransport
 from batchkms.kms.http1.transport import WireTransport
-from batchkms.kms.transport import AiohttpTransport, Transport
+from batchkms.kms.transport import Transport
 
 Kind = Callable[..., Transport]
 """Makes a transport to an endpoint; the options are those that all transports have."""

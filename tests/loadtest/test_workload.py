@@ -10,8 +10,8 @@ import pytest
 
 from batchkms.emulator import Emulator
 from batchkms.kms.credentials import Credentials
+from batchkms.kms.endpoint import parse_endpoint
 from batchkms.kms.signedrequests import SignatureMethod, signed_requests
-from batchkms.kms.transport import parse_endpoint
 from batchkms.loadtest.contents import Payloads
 from batchkms.loadtest.judging import Judged
 from batchkms.loadtest.mix import parse_mix

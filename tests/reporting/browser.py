@@ -117,15 +117,16 @@ async def opened_browser(folder: Path, *, width: int = 1200) -> AsyncIterator[Pa
         async with aiohttp.ClientSession() as session, asyncio.timeout(_START_S):
             async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
                 target = next(each for each in await answer.json() if each["type"] == "page")
-            async with session.ws_connect(
-                target["webSocketDebuggerUrl"], max_msg_size=0
-            ) as socket:
+            async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                 page = Page(socket)
                 for domain in ("Page", "Runtime", "Log", "Network"):
                     await page.call(f"{domain}.enable")
                 await page.call(
                     "Emulation.setDeviceMetricsOverride",
-                    width=width, height=900, deviceScaleFactor=1, mobile=False,
+                    width=width,
+                    height=900,
+                    deviceScaleFactor=1,
+                    mobile=False,
                 )
                 try:
                     yield page

@@ -15,6 +15,7 @@ import pytest
 
 from batchkms.emulator import Emulator
 from tests.scenarios.ended import Ended, environment
+from tests.scenarios.started import run_to_its_end
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Program:
         preexec: Callable[[], None] | None = None,
     ) -> Ended:
         """Runs it to its end, with these bytes piped in or a file as its stdin."""
+        if preexec is None:
+            return run_to_its_end(
+                arguments, folder=self.folder, environ=self.environ(environ), stdin=stdin
+            )
         with ExitStack() as stack:
             file = stack.enter_context(stdin.open("rb")) if isinstance(stdin, Path) else None
             done = subprocess.run(

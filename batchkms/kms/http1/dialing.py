@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from batchkms.kms import mishaps
+from batchkms.kms.endpoint import Endpoint
 from batchkms.kms.http1.addresses import Address, Addresses
-from batchkms.kms.transport import Endpoint, tls_context
+from batchkms.kms.tls import tls_context
 
 if TYPE_CHECKING:
     from batchkms.kms.http1.connection import Connection

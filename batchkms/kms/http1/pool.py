@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from batchkms.errors import NetworkError, ProtocolError
 from batchkms.kms import mishaps
 from batchkms.kms import transport as shared
+from batchkms.kms.endpoint import Endpoint
 from batchkms.kms.http1.connection import Connection
 from batchkms.kms.http1.dialing import CLOSING_TLS_S, Dialer
 from batchkms.kms.http1.exchange import Exchange
-from batchkms.kms.transport import Answer, Endpoint
+from batchkms.kms.transport import Answer
 
 _SHORTEST_TIMER_S = 0.001
 """uvloop rounds to this: a shorter wait would be none, over and over."""

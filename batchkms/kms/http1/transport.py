@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from batchkms.errors import ProtocolError
+from batchkms.kms.endpoint import Endpoint
 from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.http1.requests import request_bytes
-from batchkms.kms.transport import Answer, Endpoint
+from batchkms.kms.transport import Answer
 
 T = TypeVar("T")
 

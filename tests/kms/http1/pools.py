@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from batchkms.kms.endpoint import parse_endpoint
 from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.http1.requests import request_bytes
-from batchkms.kms.transport import parse_endpoint
 
 SECRET = b'{"Plaintext":"cGxhaW4tdGV4dA=="}'
 
