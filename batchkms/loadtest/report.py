@@ -57,7 +57,7 @@ def render_loadtest(
         notes([*remarks, *_remarks(records, called)]),
         tiles(_tiles(statistics, records)),
         section("SLOs", _slos(records, called)),
-        section("Highest rate", _max_rate(records, called)),
+        section("Highest rate", _max_rate(records, called), *_steps(records, called)),
         section("Over time", _plots([figure(plot) for plot in plots])),
         section("Latency", *_latencies(statistics)),
         section("Errors", _classes(statistics), _codes(statistics)),
@@ -154,9 +154,11 @@ def _by(name: str, records: Sequence[RunRecord]) -> list[str]:
 
 
 def _measured(slo: str, value: float) -> str:
-    if "%" in slo:
+    if slo.endswith("%"):
         return f"{value * 100:.4g}%"
-    return f"{value:,.4g}" if "==" in slo else ms(value)
+    if slo.endswith("s") and not slo.endswith("/s"):
+        return ms(value)
+    return f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}"
 
 
 def _max_rate(records: Sequence[RunRecord], called: Sequence[str]) -> str:
@@ -164,9 +166,22 @@ def _max_rate(records: Sequence[RunRecord], called: Sequence[str]) -> str:
         (str(key).replace("_", " "), *_by(name, records), setting(value))
         for record, name in zip(records, called, strict=True)
         for key, value in (record.max_rate or {}).items()
+        if key != "steps"
     ]
     head = ("figure", *_by("generator", records), "found")
     return table("What the search for it found", head, rows, words=len(head))
+
+
+def _steps(records: Sequence[RunRecord], called: Sequence[str]) -> Iterator[str]:
+    """The steps of the search, each with whatever was kept of it."""
+    for record, name in zip(records, called, strict=True):
+        steps = (record.max_rate or {}).get("steps")
+        if isinstance(steps, list) and steps and all(isinstance(each, dict) for each in steps):
+            names = list(dict.fromkeys(key for step in steps for key in step))
+            caption = "Its steps" if len(records) == 1 else f"The steps of {name}"
+            head = [str(key).replace("_", " ") for key in names]
+            rows = [[setting(step.get(key)) for key in names] for step in steps]
+            yield table(caption, head, rows, words=len(head))
 
 
 def _plots(figures: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -106,10 +105,10 @@ async def opened_browser(folder: Path, *, width: int = 1200) -> AsyncIterator[Pa
     """A page in a browser of its own, whose profile is in the folder."""
     found = browser_path()
     assert found is not None
-    process = subprocess.Popen(
-        [found, *_ARGUMENTS, f"--user-data-dir={folder}", *_AS_ROOT, "about:blank"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    process = await asyncio.create_subprocess_exec(
+        *(found, *_ARGUMENTS, f"--user-data-dir={folder}", *_AS_ROOT, "about:blank"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
         env={**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)},
     )
     try:
@@ -133,12 +132,7 @@ async def opened_browser(folder: Path, *, width: int = 1200) -> AsyncIterator[Pa
                 finally:
                     await page.aclose()
     finally:
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, 10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        await _end(process)
 
 
 _ARGUMENTS = (
@@ -150,12 +144,24 @@ _ARGUMENTS = (
 _AS_ROOT = ("--no-sandbox",) if getattr(os, "geteuid", lambda: 1)() == 0 else ()
 
 
-async def _port(file: Path, process: subprocess.Popen[bytes]) -> int:
+async def _port(file: Path, process: asyncio.subprocess.Process) -> int:
     """The port that the browser listens on, once it says so."""
     async with asyncio.timeout(_START_S):
         while True:
             lines = file.read_text().splitlines() if file.exists() else []
             if len(lines) > 1:
                 return int(lines[0])
-            assert process.poll() is None, f"the browser ended with {process.returncode}"
+            assert process.returncode is None, f"the browser ended with {process.returncode}"
             await asyncio.sleep(0.05)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(10):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
