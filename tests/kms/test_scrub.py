@@ -72,6 +72,18 @@ def test_a_longer_piece_withholds_the_message(plaintext: str, start: int, length
     assert message == WITHHELD or REDACTED in message
 
 
+@pytest.mark.parametrize("start", [0, 1, 2_040, 4_084])
+@pytest.mark.parametrize("how", [bytes, bytes.hex, lambda secret: b64encode(secret).decode()])
+def test_a_piece_of_a_plaintext_much_longer_than_its_message_withholds_it(
+    how: Callable[[bytes], str | bytes], start: int
+) -> None:
+    secret = b"".join(b"%04d" % number for number in range(1_024))
+    piece = how(secret)[start : start + 12]
+    text = piece.decode() if isinstance(piece, bytes) else piece
+    assert scrub(f"no: {text}", secret) == WITHHELD
+    assert scrub(f"no: {text[:-1]}#", secret) == f"no: {text[:-1]}#"
+
+
 def test_a_plaintext_that_is_cut_off_by_the_end_of_the_message_withholds_it() -> None:
     plaintext = "s3cr3t-" * 100
     assert scrub(f"bad value: {plaintext[:150]}…", plaintext.encode()) == WITHHELD

@@ -20,9 +20,13 @@ from tests.scenarios.started import run_to_its_end
 
 @dataclass(frozen=True)
 class Program:
-    """`batchkms` in an empty home, in a folder of its own."""
+    """`batchkms` in an empty home, in a folder of its own.
+
+    `alone` starts an interpreter for each run, whose command line any process may see.
+    """
 
     folder: Path
+    alone: bool = False
 
     def command(self, *arguments: str) -> list[str]:
         """The arguments of a process."""
@@ -40,7 +44,7 @@ class Program:
         preexec: Callable[[], None] | None = None,
     ) -> Ended:
         """Runs it to its end, with these bytes piped in or a file as its stdin."""
-        if preexec is None:
+        if preexec is None and not self.alone:
             return run_to_its_end(
                 arguments, folder=self.folder, environ=self.environ(environ), stdin=stdin
             )

@@ -39,6 +39,12 @@ ALL = needles(canary(number) for number in range(ROWS))
 
 
 @pytest.fixture
+def batchkms(tmp_path: Path) -> Program:
+    """The program with its own command line, which is looked at too."""
+    return Program(tmp_path, alone=True)
+
+
+@pytest.fixture
 async def mean() -> AsyncIterator[tuple[MeanService, str]]:
     """The service and its endpoint."""
     service = MeanService()
