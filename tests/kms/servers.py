@@ -47,7 +47,9 @@ def http(body: bytes, *, status: str = "200 OK", more: str = "") -> bytes:
 
 
 @asynccontextmanager
-async def listening(peer: Peer, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def listening(
+    peer: Peer, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[int]:
     """The port of a server that talks to every connection by `peer`."""
     writers: set[asyncio.StreamWriter] = set()
     tasks: set[asyncio.Task[None]] = set()
@@ -64,7 +66,7 @@ async def listening(peer: Peer, *, tls: ssl.SSLContext | None = None) -> AsyncIt
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(connected, host, 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -80,7 +82,11 @@ async def listening(peer: Peer, *, tls: ssl.SSLContext | None = None) -> AsyncIt
 
 @asynccontextmanager
 async def answering(
-    answer: bytes, *, tls: ssl.SSLContext | None = None, close: bool = False
+    answer: bytes,
+    *,
+    tls: ssl.SSLContext | None = None,
+    close: bool = False,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[tuple[int, Seen]]:
     """A server that gives this answer, byte for byte, to every request."""
     seen = Seen()
@@ -94,7 +100,7 @@ async def answering(
             if close:
                 return
 
-    async with listening(peer, tls=tls) as port:
+    async with listening(peer, tls=tls, host=host) as port:
         yield port, seen
 
 

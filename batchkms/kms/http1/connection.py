@@ -102,8 +102,9 @@ class Connection(asyncio.Protocol):
         # returns, uvloop's create_connection would never tell the end of the connection.
         self.dialing = None
         self._transport = cast(asyncio.Transport, transport)
-        # Whatever is not written yet when the answer comes makes the connection unusable.
-        self._transport.set_write_buffer_limits(high=0)
+        # Whatever is not written yet when the answer comes makes the connection unusable. Not 0:
+        # both loops' TLS would then pause when there is nothing to write.
+        self._transport.set_write_buffer_limits(high=1)
         self._pool.opened(self, now_s)
         if self.exchange is None:
             self._transport.abort()

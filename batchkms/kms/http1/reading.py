@@ -226,6 +226,9 @@ class AnswerReader:
     def on_message_complete(self) -> None:
         """Notes the end of an answer, or of an interim one."""
         self._complete = self._headed
+        # llhttp takes a Connection for one that counts even in the trailers.
+        if self._chunks and not self._parser.should_keep_alive():
+            self.reusable = False
 
     def _whole(self, *, surplus: bool) -> Answer:
         answer = Answer(self._status, bytes(self._body))

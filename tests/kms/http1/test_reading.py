@@ -44,6 +44,10 @@ WHOLE: dict[str, tuple[bytes, Outcome]] = {
     ),
     # -- Connections that end with the answer.
     "close": (OK + b"Connection: close\r\n" + TWO, (200, b"ab", False)),
+    "close in the trailers": (
+        CHUNKED + b"0\r\nConnection: close\r\n\r\n",
+        (200, b"", False),
+    ),
     "close in a list": (OK + b"Connection: x, Close\r\n" + TWO, (200, b"ab", False)),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\n" + TWO, (200, b"ab", False)),
     "HTTP/1.0 kept": (
