@@ -253,6 +253,7 @@ VERDICTS: dict[str, Verdict] = {
     "EchoedPlaintext": Verdict(ErrorClass.PROTOCOL, scope=Scope.RUN, advice=_ODD.advice),
     # A ciphertext under another CMK must not be kept, and asking again may well yield one more.
     "WrongKeyId": _ODD,
+    "WrongPlaintext": _ODD,
     # -- Codes of ours: nothing to sign with.
     "NoCredentials": _CREDENTIALS,
     "CredentialsExpired": _CREDENTIALS,

@@ -124,6 +124,7 @@ def test_the_seven_codes_of_encrypt(code: str) -> None:
         ("TlsVerificationFailed", ErrorClass.NETWORK, False, Scope.RUN),
         ("NotJson", ErrorClass.PROTOCOL, True, Scope.RECORD),
         ("WrongKeyId", ErrorClass.PROTOCOL, False, Scope.RECORD),
+        ("WrongPlaintext", ErrorClass.PROTOCOL, False, Scope.RECORD),
         ("PlaintextTooLarge", ErrorClass.INVALID_RECORD, False, Scope.RECORD),
     ],
 )

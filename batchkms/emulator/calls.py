@@ -22,9 +22,7 @@ from batchkms.emulator.apierror import (
 from batchkms.emulator.forms import read_form, typed_parameters
 from batchkms.emulator.parameters import ParameterTable
 from batchkms.emulator.texts import ENGLISH
-from batchkms.kms.wire import CONTENT_TYPE
-
-FORM = "application/x-www-form-urlencoded"
+from batchkms.kms.wire import CONTENT_TYPE, FORM_CONTENT_TYPE
 
 MAX_GET_CHARS = 32 * 1024
 MAX_V1_BYTES = 1024 * 1024
@@ -163,7 +161,7 @@ def read_call(request: Request) -> Call:
             raise missing_header("Content-Type")
         if media_type == CONTENT_TYPE:
             return Tc3Call(request)
-        if media_type == FORM and not signed_in_header:
+        if media_type == FORM_CONTENT_TYPE and not signed_in_header:
             return _v1_post(request)
     elif request.method == "GET":
         return _tc3_get(request, media_type) if signed_in_header else _v1_get(request)
@@ -180,7 +178,7 @@ def _media_type(request: Request) -> str | None:
 def _tc3_get(request: Request, media_type: str | None) -> Call:
     if media_type is None:
         raise missing_header("Content-Type")
-    if media_type != FORM:
+    if media_type != FORM_CONTENT_TYPE:
         raise api_error("UnsupportedProtocol")
     if len(request.query) > MAX_GET_CHARS:
         raise api_error("RequestSizeLimitExceeded")

@@ -40,6 +40,9 @@ SignatureMethod = Literal["tc3", "v1"]
 
 LANGUAGE = "en-US"
 
+_EMPTY = hashlib.sha256()
+"""A copy of it is there in half the time that a new one takes."""
+
 _ACTION = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
@@ -93,11 +96,13 @@ class Tc3Requests(SignedRequests):
     ) -> bytes:
         """One whole HTTP request; see `SignedRequests.request`."""
         body = orjson.dumps(parameters)
+        digest = _EMPTY.copy()
+        digest.update(body)
         authorization = self._signer.authorization(
             credentials.secret_id,
             credentials.secret_key,
             timestamp_s,
-            hashlib.sha256(body).hexdigest(),
+            digest.hexdigest(),
         )
         head = self._heads.get(action) or self._new_head(action)
         token = f"{HEADER_TOKEN}: {credentials.token}\r\n" if credentials.token else ""

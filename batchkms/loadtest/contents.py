@@ -12,8 +12,8 @@ from batchkms.loadtest.mix import OF_CIPHERTEXTS
 from batchkms.loadtest.payload import (
     DEFAULT_SIZE,
     PayloadSize,
-    RandomPlaintexts,
     parse_payload_size,
+    random_plaintexts,
 )
 from batchkms.loadtest.rows import Row, Rows
 
@@ -62,7 +62,7 @@ def contents_of(
         return cycle(_data_keys(plaintexts, key_id))
     if plaintexts:
         return cycle(_of_plaintexts(plaintexts, key_id))
-    return _random(RandomPlaintexts(payloads.size, seed=seed), key_id or "")
+    return _random(random_plaintexts(payloads.size, seed=seed), key_id or "")
 
 
 def _random(plaintexts: Iterator[str], key_id: str) -> Iterator[Content]:

@@ -57,8 +57,8 @@ def written_mix(mix: Mix) -> str:
 def ordered(mix: Mix, *, seed: int) -> Iterator[str]:
     """The action of each call, without end: the same ones for the same mix and seed.
 
-    It is smooth: after any number of calls, no action is further than one call for each other
-    action from its share. The seed says at which point of the order it begins.
+    It is smooth: no action is ever further from its share than a call for each action there is.
+    The seed says at which point of the order it begins.
     """
     order = _smooth(mix)
     start = random.Random(seed).randrange(len(order))  # noqa: S311 - an order is no secret

@@ -12,7 +12,7 @@ from binascii import b2a_base64
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, count, repeat
+from itertools import accumulate, repeat
 from typing import Any
 
 from batchkms.options.values import BadValue
@@ -64,25 +64,24 @@ def parse_payload_size(value: Any) -> PayloadSize:
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BadValue(_TAKES)
-    text = str(value).replace(" ", "")
-    parts = text.split(",")
+    parts = [part.strip() for part in str(value).split(",")]
     ranges = tuple(_range(part, weighted=len(parts) > 1) for part in parts)
-    return PayloadSize(text, ranges)
+    return PayloadSize(",".join(parts), ranges)
 
 
 def _range(part: str, *, weighted: bool) -> tuple[int, int, int]:
     sizes, colon, weight = part.partition(":")
-    if bool(colon) != weighted and weighted:
-        raise BadValue(f"takes a weight with each of several sizes, {sizes[:20]}:10")
+    least, dash, most = sizes.partition("-")
+    ends = _bytes(least), _bytes(most if dash else least)
+    if ends[0] > ends[1]:
+        raise BadValue(f"has a range whose end is before its begin; write {most}-{least}")
+    if weighted and not colon:
+        raise BadValue(f"takes a weight with each of several sizes, {sizes}:10")
     if colon and not re.fullmatch(r"[0-9]{1,5}", weight):
         raise BadValue(_TAKES)
     number = int(weight) if colon else 1
     if not 1 <= number <= MAX_WEIGHT:
         raise BadValue(f"takes weights from 1 to {MAX_WEIGHT:,}, not {number:,}")
-    least, dash, most = sizes.partition("-")
-    ends = _bytes(least), _bytes(most if dash else least)
-    if ends[0] > ends[1]:
-        raise BadValue(f"has a range whose end is before its begin; write {most}-{least}")
     return *ends, number
 
 
@@ -102,34 +101,25 @@ _GROUPS = 16_384
 _COUNTER_BYTES = 6
 
 
-class RandomPlaintexts:
+def random_plaintexts(size: PayloadSize, *, seed: int) -> Iterator[str]:
     """Plaintexts without end, each another one than all before, as base64.
 
-    Those of the same size and seed are the same in every run. Below six bytes there are not
+    Those of the same sizes and seed are the same in every run. Below six bytes there are not
     enough different ones: they come again after all of them were there.
     """
-
-    def __init__(self, size: PayloadSize, *, seed: int) -> None:
-        rng = random.Random(seed)  # noqa: S311 - no secret is made of it
-        self._block = _encoded(rng.randbytes(3 * _GROUPS))
-        self._ends = ["", _encoded(rng.randbytes(1)), _encoded(rng.randbytes(2))]
-        most = max(most for _, most, _ in size.ranges)
-        self._cuts = _GROUPS - math.ceil(most / 3)
-        self._numbers = count(rng.getrandbits(32))
-        self._sizes = size.drawn(rng)
-
-    def __next__(self) -> str:
-        size, number = next(self._sizes), next(self._numbers)
-        if size < _COUNTER_BYTES:
-            return _encoded((number % 256**size).to_bytes(size))
+    rng = random.Random(seed)  # noqa: S311 - no secret is made of it
+    block = _encoded(rng.randbytes(3 * _GROUPS))
+    ends = ["", _encoded(rng.randbytes(1)), _encoded(rng.randbytes(2))]
+    cuts = _GROUPS - math.ceil(max(most for _, most, _ in size.ranges) / 3)
+    for number, bytes_ in enumerate(size.drawn(rng), start=rng.getrandbits(32)):
+        if bytes_ < _COUNTER_BYTES:
+            yield _encoded((number % 256**bytes_).to_bytes(bytes_))
+            continue
         # A number in front makes it another one; the rest is whole groups of the block.
-        groups, over = divmod(size - _COUNTER_BYTES, 3)
-        cut = number * 31 % self._cuts * 4
+        groups, over = divmod(bytes_ - _COUNTER_BYTES, 3)
+        cut = number * 31 % cuts * 4
         front = _encoded(number.to_bytes(_COUNTER_BYTES))
-        return f"{front}{self._block[cut : cut + groups * 4]}{self._ends[over]}"
-
-    def __iter__(self) -> Iterator[str]:
-        return self
+        yield f"{front}{block[cut : cut + groups * 4]}{ends[over]}"
 
 
 def _encoded(data: bytes) -> str:

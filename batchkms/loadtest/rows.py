@@ -132,7 +132,8 @@ class _Reading:
             )
         if self._left_out:
             first = f" (the first: {self._first_message})" if self._first_message else ""
-            notes.append(f"{self._rejected()} cannot be sent and were left out{first}")
+            rows = "1 row" if self._left_out == 1 else f"{self._left_out:,} rows"
+            notes.append(f"left out {rows} of {self._name} that cannot be sent{first}")
         return notes
 
     def nothing(self) -> InputError:
@@ -144,10 +145,6 @@ class _Reading:
             f"{self._name} has no row that can be sent{first}",
             hint=f"look at its rows with: batchkms check {self._name}",
         )
-
-    def _rejected(self) -> str:
-        rows = "1 row" if self._left_out == 1 else f"{self._left_out:,} rows"
-        return f"{rows} of {self._name}"
 
 
 def _base64(plaintext: bytes) -> str:

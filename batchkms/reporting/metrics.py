@@ -73,11 +73,11 @@ class Family:
         """A histogram, in seconds, for each set of labels."""
         metric = HistogramMetricFamily(self.name, self.help, labels=self.labels)
         for labels, latencies in values.items():
-            metric.add_metric(labels, _buckets(latencies), latencies.sum_us / 1e6)
+            metric.add_metric(labels, buckets(latencies), latencies.sum_us / 1e6)
         return metric
 
 
-def _buckets(latencies: Latencies) -> list[tuple[str, float]]:
+def buckets(latencies: Latencies) -> list[tuple[str, float]]:
     """Each upper bound in seconds, and how many are not above it, to the histogram's digits."""
     counts = latencies.counts_up_to(BUCKETS_S)
     bounds = [str(bound_s) for bound_s in BUCKETS_S]

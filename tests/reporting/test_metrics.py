@@ -28,8 +28,8 @@ from batchkms.reporting.metrics import (
     RUN,
     SINCE_SCHEDULE,
     SINCE_SEND,
-    Latencies,
     RunCollector,
+    buckets,
 )
 from batchkms.tally import Tally
 from tests.scripted import Scripted, always, engine_for
@@ -165,16 +165,15 @@ def test_a_bucket_holds_what_is_not_above_its_bound(latencies_ms: list[float]) -
     tally = Tally()
     for seq, latency_ms in enumerate(latencies_ms, 1):
         tally.count(_ok(seq, latency_ms))
-    latencies = Latencies(histogram=tally.latency, sum_us=tally.latency_sum_us)
-    buckets = latencies.buckets()
-    assert buckets[-1] == ("+Inf", len(latencies_ms))
-    for bound_s, (text, held) in zip(BUCKETS_S, buckets[:-1], strict=True):
+    told = buckets(tally.latency)
+    assert told[-1] == ("+Inf", len(latencies_ms))
+    for bound_s, (text, held) in zip(BUCKETS_S, told[:-1], strict=True):
         assert float(text) == bound_s
         # The histogram keeps three digits.
         least, most = bound_s * 1e3 * 0.998, bound_s * 1e3 * 1.002
         assert sum(each <= least for each in latencies_ms) <= held
         assert held <= sum(each <= most for each in latencies_ms)
-    assert latencies.sum_us == pytest.approx(math.fsum(latencies_ms) * 1e3, abs=len(latencies_ms))
+    assert tally.latency.sum_us == pytest.approx(math.fsum(latencies_ms) * 1e3, abs=len(latencies_ms))
 
 
 def test_the_load_test_finds_its_metrics_made() -> None:
@@ -185,7 +184,7 @@ def test_the_load_test_finds_its_metrics_made() -> None:
     ]
     tally = Tally()
     tally.count(_ok(1, 5.0))
-    one = Latencies(histogram=tally.latency, sum_us=tally.latency_sum_us)
+    one = tally.latency
     metric = LOADTEST_LATENCY.of_latencies({SINCE_SCHEDULE: one, SINCE_SEND: one})
     assert {sample.name for sample in metric.samples} == set(LOADTEST_LATENCY.sample_names)
     assert {sample.labels["since"] for sample in metric.samples} == {"schedule", "send"}
