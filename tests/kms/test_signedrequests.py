@@ -17,8 +17,8 @@ from tencentcloud.kms.v20190118.kms_client import KmsClient as OfficialClient
 from batchkms.errors import ConfigError
 from batchkms.kms.client import KmsClient
 from batchkms.kms.credentials import Credentials, StaticCredentials
-from batchkms.kms.signedrequests import SignatureMethod, V1Requests, signed_requests
 from batchkms.kms.endpoint import Endpoint, parse_endpoint
+from batchkms.kms.signedrequests import SignatureMethod, V1Requests, signed_requests
 from tests.kms.servers import answering, http
 
 NOW_S = 1_700_000_000

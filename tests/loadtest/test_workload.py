@@ -13,8 +13,8 @@ import pytest
 from batchkms.emulator import Emulator
 from batchkms.errors import ConfigError
 from batchkms.kms.credentials import Credentials
-from batchkms.kms.signedrequests import SignatureMethod, signed_requests
 from batchkms.kms.endpoint import parse_endpoint
+from batchkms.kms.signedrequests import SignatureMethod, signed_requests
 from batchkms.kms.transport import Answer
 from batchkms.loadtest.contents import Payloads, contents_of
 from batchkms.loadtest.judging import Judged

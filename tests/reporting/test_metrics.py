@@ -173,7 +173,9 @@ def test_a_bucket_holds_what_is_not_above_its_bound(latencies_ms: list[float]) -
         least, most = bound_s * 1e3 * 0.998, bound_s * 1e3 * 1.002
         assert sum(each <= least for each in latencies_ms) <= held
         assert held <= sum(each <= most for each in latencies_ms)
-    assert tally.latency.sum_us == pytest.approx(math.fsum(latencies_ms) * 1e3, abs=len(latencies_ms))
+    assert tally.latency.sum_us == pytest.approx(
+        math.fsum(latencies_ms) * 1e3, abs=len(latencies_ms)
+    )
 
 
 def test_the_load_test_finds_its_metrics_made() -> None:
