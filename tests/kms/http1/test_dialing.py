@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import trustme
 
+from batchkms.kms.endpoint import Endpoint
 from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.http1.pool import Connected, Pool
-from batchkms.kms.transport import Endpoint
 from tests.kms.http1.pools import Call, code_of, pool_to, until
 from tests.kms.servers import Seen, answering, http, listening, read_request
 
