@@ -13,9 +13,10 @@ import aiohttp
 
 from batchkms.errors import NetworkError, ProtocolError
 from batchkms.kms import mishaps
+from batchkms.kms import transport as shared
 from batchkms.kms.endpoint import Endpoint, parse_proxy
 from batchkms.kms.tls import tls_context
-from batchkms.kms.transport import IDLE_CONNECTION_S, MAX_ANSWER_BYTES, Answer
+from batchkms.kms.transport import MAX_ANSWER_BYTES, Answer
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class AiohttpTransport:
         self._session = aiohttp.ClientSession(
             connector=_InStepConnector(
                 limit=0,
-                keepalive_timeout=IDLE_CONNECTION_S,
+                keepalive_timeout=shared.IDLE_CONNECTION_S,
                 ssl=tls_context(ca_file) if endpoint.scheme == "https" else True,
             ),
             timeout=aiohttp.ClientTimeout(

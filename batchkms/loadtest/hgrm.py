@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from batchkms.latency import Latencies
-
-if TYPE_CHECKING:
-    from hdrh.histogram import HdrHistogram
+from batchkms.latency import Latencies, highest_of, lowest_of
 
 _TICKS_PER_HALF = 5
 """So many lines from each percentile to the one half as far from 100: what its tools write."""
+
+_BUCKETS, _SUB_BUCKETS = 22, 2048
+"""Those of an HdrHistogram of microseconds up to an hour with three digits."""
 
 _HEAD = f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}\n\n"
 
@@ -20,25 +20,40 @@ _HEAD = f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)
 def hgrm_text(latencies: Latencies) -> str:
     """The percentile distribution, values in milliseconds.
 
-    NOTE: hdrh writes this format too, but its StdDeviation is in other units than its Mean, and
-    its largest value that of a bucket. (HdrHistogram, `outputPercentileDistribution`.)
+    NOTE: hdrh writes this format too, but its StdDeviation is in other units than its Mean, its
+    largest value is that of a bucket, and it takes seconds where a call did.
+    (HdrHistogram, `outputPercentileDistribution`.)
     """
-    histogram = latencies.histogram()
-    largest = latencies.max_ms
-    lines = []
-    for at in histogram.get_percentile_iterator(_TICKS_PER_HALF) if latencies.total else ():
-        share, count = at.percentile_level_iterated_to / 100, at.total_count_to_this_value
-        value = min(at.value_iterated_to / 1000, largest)
-        line = f"{value:12.3f} {share:2.12f} {count:10d}"
-        lines.append(f"{line} {1 / (1 - share):14.2f}" if share < 1 else line)
-    deviation = _deviation_ms(latencies, histogram)
+    lines = [
+        f"{value_ms:12.3f} {share:2.12f} {count:10d}"
+        + (f" {1 / (1 - share):14.2f}" if share < 1 else "")
+        for value_ms, share, count in _distribution(latencies)
+    ]
+    deviation_ms = _deviation_ms(latencies)
     lines += [
-        f"#[Mean    = {latencies.mean_ms:12.3f}, StdDeviation   = {deviation:12.3f}]",
-        f"#[Max     = {largest:12.3f}, Total count    = {latencies.total:12d}]",
-        f"#[Buckets = {histogram.bucket_count:12d}, SubBuckets     = "
-        f"{histogram.sub_bucket_count:12d}]",
+        f"#[Mean    = {latencies.mean_ms:12.3f}, StdDeviation   = {deviation_ms:12.3f}]",
+        f"#[Max     = {latencies.max_ms:12.3f}, Total count    = {latencies.total:12d}]",
+        f"#[Buckets = {_BUCKETS:12d}, SubBuckets     = {_SUB_BUCKETS:12d}]",
     ]
     return _HEAD + "\n".join(lines) + "\n"
+
+
+def _distribution(latencies: Latencies) -> Iterator[tuple[float, float, int]]:
+    """Value in ms, share of 1, and how many are not above it: ever finer up to the largest one."""
+    count, share = 0, 0.0
+    for bucket, here in latencies.buckets():
+        count += here
+        value_ms = min(highest_of(bucket), latencies.max_us) / 1000
+        if count == latencies.total:
+            break
+        while share <= count / latencies.total + 1e-12:
+            yield value_ms, share, count
+            halvings = int(math.log2(1 / (1 - share))) + 1
+            share += 1 / (_TICKS_PER_HALF * 2**halvings)
+    if count:
+        if share == 0.0:
+            yield value_ms, share, count
+        yield value_ms, 1.0, count
 
 
 def write_hgrm(path: Path, *, from_schedule: Latencies, from_send: Latencies) -> tuple[Path, Path]:
@@ -58,8 +73,12 @@ def send_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.send{path.suffix}")
 
 
-def _deviation_ms(latencies: Latencies, histogram: HdrHistogram) -> float:
+def _deviation_ms(latencies: Latencies) -> float:
+    """How far the values are from their mean, in the middle of their buckets."""
     if not latencies.total:
         return 0.0
-    deviation_us = float(histogram.get_stddev())
-    return 0.0 if math.isnan(deviation_us) else deviation_us / 1000
+    squares = 0.0
+    for bucket, count in latencies.buckets():
+        middle_ms = (lowest_of(bucket) + highest_of(bucket)) / 2000
+        squares += count * (middle_ms - latencies.mean_ms) ** 2
+    return math.sqrt(squares / latencies.total)

@@ -67,7 +67,9 @@ class Schedule:
             return self.total
         at = bisect_right(self._begins_s, seconds) - 1
         asked = self._calls_before[at] + self.stages[at].calls_by(seconds - self._begins_s[at])
-        return min(self.total, math.floor(asked + 1e-9) + 1)
+        number = min(self.total, math.floor(asked + 1e-9) + 1)
+        # In a stage without calls, the next one is not due before that has ended.
+        return number - 1 if self.time_of(number - 1) > seconds + 1e-6 else number
 
     def rate_at(self, seconds: float) -> float:
         """Calls per second that are asked for at this time; 0 before and after the run."""

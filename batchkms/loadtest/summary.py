@@ -267,13 +267,13 @@ def latency_ms(latencies: Latencies) -> dict[str, float | None]:
 def slo_line(record: SloRecord) -> str:
     """How an SLO came out, for people."""
     measured = parse_slo(record.text).written(record.measured)
-    if record.windows:
+    if record.windows and record.held:
+        return f"slo {record.text}: held in all of {record.windows:,} windows, at worst {measured}"
+    if record.failed_windows:
         failed = record.failed_windows
-        where = f" in {len(failed):,} of {record.windows:,} windows, first at {failed[0]:,.0f} s, "
         return (
-            f"slo {record.text}: held in all of {record.windows:,} windows, at worst {measured}"
-            if record.held
-            else f"slo {record.text}: FAILED{where}at worst {measured}"
+            f"slo {record.text}: FAILED in {len(failed):,} of {record.windows:,} windows, first at "
+            f"{failed[0]:,.0f} s, at worst {measured}"
         )
     return f"slo {record.text}: {'held' if record.held else 'FAILED'}, {measured}"
 

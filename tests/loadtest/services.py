@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from batchkms.loadtest.call import OK, Call
@@ -149,14 +149,10 @@ class Bench:
     def _sent(self, due_s: list[float], rate: float) -> list[float]:
         sent, until_s = [], 0.0
         slow = max(1.0, rate / self._most)
-        for number, due in enumerate(due_s):
-            due = due_s[0] + (due - due_s[0]) * slow
-            if self._hiccup_s and due > self._next_hiccup_s:
-                until_s = due + self._rng.uniform(0, self._hiccup_s)
-                self._next_hiccup_s = due + self._rng.expovariate(1 / self._every_s)
-            sent.append(max(due + self._rng.uniform(0, self._jitter_s), until_s))
-            assert number >= 0
+        for due in due_s:
+            begun = due_s[0] + (due - due_s[0]) * slow
+            if self._hiccup_s and begun > self._next_hiccup_s:
+                until_s = begun + self._rng.uniform(0, self._hiccup_s)
+                self._next_hiccup_s = begun + self._rng.expovariate(1 / self._every_s)
+            sent.append(max(begun + self._rng.uniform(0, self._jitter_s), until_s))
         return sorted(sent)
-
-
-Make = Callable[[random.Random], Service]
