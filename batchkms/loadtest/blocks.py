@@ -23,7 +23,7 @@ FEWEST_CALLS = 100
 
 FIRST_WINDOW_S = 0.125
 MOST_WINDOWS = 240
-_MOST_CORRELATION = 0.8
+_MOST_CORRELATION = 0.9
 
 
 @dataclass(slots=True)
@@ -164,8 +164,7 @@ def ratio_spread(parts: Sequence[int], wholes: Sequence[int], share: float) -> S
     mean = sum(parts) / total
     left = [part - mean * whole for part, whole in zip(parts, wholes, strict=True)]
     variance = number / (number - 1) * sum(each * each for each in left) / total**2
-    independent = share * (1 - share) / total
-    return Spread(math.sqrt(max(variance * inflation(left), independent)), number - 1.0)
+    return _spread(variance, left, at_least=share * (1 - share) / total)
 
 
 def mean_spread(values: Sequence[float]) -> Spread:
@@ -176,20 +175,30 @@ def mean_spread(values: Sequence[float]) -> Spread:
     mean = math.fsum(values) / number
     left = [value - mean for value in values]
     variance = math.fsum(each * each for each in left) / (number - 1) / number
-    return Spread(math.sqrt(variance * inflation(left)), number - 1.0)
+    return _spread(variance, left)
 
 
-def inflation(left: Sequence[float]) -> float:
-    """By how much the variance of a mean grows because neighboring blocks are alike.
+def _spread(variance: float, left: Sequence[float], *, at_least: float = 0.0) -> Spread:
+    """The spread of a mean with this variance, were the blocks independent of each other.
 
-    That of a process in which each block takes over a part of the one before (AR(1)).
+    That of a process in which each block takes over a part of the one before (AR(1)) is larger.
+    """
+    alike = correlation(left)
+    larger = variance * (1 + alike) / (1 - alike)
+    return Spread(math.sqrt(max(larger, at_least)), len(left) - 1.0)
+
+
+def correlation(left: Sequence[float]) -> float:
+    """How much each block takes over from the one before, 0 to 0.9.
+
+    `left` are differences from the mean. The plain estimate is too small for few blocks, by
+    (1 + 3 r) / n (Kendall 1954), which is made up for.
     """
     around = sum(each * each for each in left)
     if not around:
-        return 1.0
-    along = sum(one * next_ for one, next_ in zip(left, left[1:], strict=False)) / around
-    correlation = min(max(0.0, along), _MOST_CORRELATION)
-    return (1 + correlation) / (1 - correlation)
+        return 0.0
+    plain = sum(one * after for one, after in zip(left, left[1:], strict=False)) / around
+    return min(max(0.0, plain + (1 + 3 * plain) / len(left)), _MOST_CORRELATION)
 
 
 def _us(seconds: float) -> int:

@@ -15,7 +15,7 @@ BEGIN = 1_795_500_000.0
 
 async def test_generators_are_put_on_one_clock(tmp_path: Path) -> None:
     first = await written(tmp_path / "a.jsonl", calls(), record(started_at=BEGIN))
-    later = record(started_at=BEGIN + 4.0, target_rate=50.0)
+    later = record(started_at=BEGIN + 4.0, target_rate=50.0, calls=500)
     second = await written(tmp_path / "b.jsonl.gz", calls(500, rate=50.0), later)
     # The one that began first need not be named first.
     merged = merge([str(second), str(first)])

@@ -19,7 +19,7 @@ def ms(value: float) -> str:
 
 def span(seconds: float) -> str:
     """A span of time; one of few seconds exact."""
-    shown = f"{seconds:.3g} s" if seconds < 10 else span_text(seconds)
+    shown = f"{seconds:.3g} s" if seconds <= 10 else span_text(seconds)
     return shown.removesuffix(" 00 s").removesuffix(" 00 min")
 
 
