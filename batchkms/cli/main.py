@@ -63,7 +63,7 @@ def cli() -> None:
 
     Exit codes: 0 every record ok; 1 finished, some failed for good; 2 usage, configuration or
     unreadable input, nothing sent; 3 stopped, what is done is kept; 4 finished, every failure
-    is retryable; 5 the input held no records; 6 a verification failed; 130 interrupted.
+    is retryable; 5 the input held no records; 6 a verification or an SLO failed; 130 interrupted.
     """
 
 

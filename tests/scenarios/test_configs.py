@@ -23,6 +23,7 @@ OF_FILE = {
     "decrypt": ["decrypt"],
     "check": ["check"],
     "verify": ["verify"],
+    "loadtest": ["loadtest"],
     "migrate": ["run", "check", "encrypt", "verify"],
     "rekey": ["run", "reencrypt", "retry", "audit", "inspect"],
 }
