@@ -92,4 +92,7 @@ def _check_files(values: Values) -> None:
         if path == "-" and field != "output":
             raise ConfigError(f"--{field} takes a file", hint="name one")
     if values["input"] is not None and values["input"] in seen and values["input"] != "-":
-        raise ConfigError(f"--{seen[values['input']]} names the input", hint="name another file")
+        raise ConfigError(
+            f"--{seen[values['input']]} {values['input']} is the input itself",
+            hint="name another file",
+        )

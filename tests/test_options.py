@@ -67,6 +67,25 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("fsync-interval", "1s", 1.0),
     ("progress", "always", "always"),
     ("summary", "json", "json"),
+    ("duration", "90s", 90.0),
+    ("stage", ("30s:100", "1m:100-300.5"), ((30.0, 100.0, 100.0), (60.0, 100.0, 300.5))),
+    ("stage", "30s:0-7,1s:7", ((30.0, 0.0, 7.0), (1.0, 7.0, 7.0))),
+    ("closed", "yes", True),
+    ("max-connections", "32", 32),
+    ("warmup", "2s", 2.0),
+    ("action", "encrypt=9,decrypt=1", "encrypt=9,decrypt=1"),
+    ("payload-size", 64, "64"),
+    ("payload-size", "16-4096", "16-4096"),
+    ("signature", "v1", "v1"),
+    ("slo", ("p99<50ms", "errors<0.1%"), ("p99<50ms", "errors<0.1%")),
+    ("slo", "send.p99.9<=1s,throttled==0", ("send.p99.9<=1s", "throttled==0")),
+    ("slo-window", "10s", 10.0),
+    ("abort-on-fail", True, True),
+    ("find-max", True, True),
+    ("lag-limit", "2ms", 0.002),
+    ("report", "report.html", "report.html"),
+    ("junit", "slo.xml", "slo.xml"),
+    ("hgrm", "run.hgrm", "run.hgrm"),
     ("metrics", "127.0.0.1:9464", Address("127.0.0.1", 9464)),
     ("metrics", "[::1]:0", Address("::1", 0)),
     ("log-level", "debug", "debug"),
@@ -141,6 +160,16 @@ BAD["metrics"] = [
     *(*BAD["text"], "9464", 9464, "127.0.0.1", "h:", "h:65536", "h:-1", "h:٣", "::1:9464", "[::1]"),
     *("[h]:1", "[::g]:1", "1.2.3:1", "1.2.3.256:1", "a..b:1", "a b:1", "-h:1", "http://h:1"),
 ]
+BAD["stage"] = [
+    *(*BAD["text"][:-1], "30s", "30s:", ":100", "30:100", "30s:-1", "30s:1-", "30s:1-2-3", "0s:1"),
+    *("30s:1e3", "30s:1000001", "30s:100;30s:200", ["30s:1", 5], [], "30s:٣", "1s:1,"),
+]
+BAD["slo"] = [
+    *(*BAD["text"][:-1], "p99", "p99<", "<50ms", "p101<1s", "p99<50", "errors<5ms", "latency<1s"),
+    *("p99=50ms", "errors<0.1%%", "send.errors<1", "rate>5%", [], ["p99<1s", 5]),
+]
+BAD["action"] = [*BAD["text"][:-1], "sign", "encrypt=", "encrypt=0", "encrypt,encrypt", "encrypt=x"]
+BAD["payload-size"] = ["", "0", "4097", "5-", "9-5", "64:1,32", "64:1,32:0", "x", None, True, 1.5]
 BAD["class"] = [*BAD["names"], "slow", "throttled,slow"]
 BAD["seed"] = [raw for raw in BAD["number"] if raw != "0"]
 KINDS = {"rate": "rate", "reserve": "reserve", "max-failures": "max-failures"}
@@ -154,7 +183,7 @@ def kind_of(name: str) -> str:
         return "switch"
     if option.metavar == "TIME":
         return "duration"
-    if option.name in ("seed", "class", "metrics"):
+    if option.name in BAD and option.name not in ("format", "number", "duration"):
         return option.name
     if option.metavar == "N":
         return "number"
@@ -181,7 +210,7 @@ def test_good_values(name: str, raw: Any, value: Any) -> None:
 def test_bad_values(name: str, raw: Any) -> None:
     with pytest.raises(BadValue) as caught:
         BY_NAME[name].parse(raw)
-    assert re.match(r"takes|is either", str(caught.value)), "it says what to write"
+    assert re.match(r"takes|is either|has|knows", str(caught.value)), "it says what to write"
 
 
 @pytest.mark.parametrize("option", EVERY, ids=lambda option: option.name)
@@ -269,7 +298,7 @@ def test_every_command_has_each_option_once() -> None:
 
 def test_metrics_are_for_commands_that_call() -> None:
     having = {name for name, options in OF_COMMAND.items() if BY_NAME["metrics"] in options}
-    assert having == {"encrypt", "reencrypt", "decrypt", "retry", "verify"}
+    assert having == {"encrypt", "reencrypt", "decrypt", "retry", "verify", "loadtest"}
 
 
 def test_a_rate_is_that_of_the_quota_by_default() -> None:
@@ -281,6 +310,20 @@ def test_a_rate_is_that_of_the_quota_by_default() -> None:
     }
     assert rates["encrypt"] == rates["decrypt"] == rates["verify"] == 300
     assert rates["reencrypt"] == 100
+
+
+def test_stages_are_written_as_they_are_read() -> None:
+    option = BY_NAME["stage"]
+    value = option.parse("30s:100,90s:0.5-300")
+    assert option.parse(option.write(value)) == value
+
+
+@pytest.mark.parametrize("raw", ["auto", "off", "0.5"])
+def test_a_load_test_takes_only_a_number_for_a_rate(raw: str) -> None:
+    (option,) = [each for each in OF_COMMAND["loadtest"] if each.name == "rate"]
+    assert option.parse("250") == 250
+    with pytest.raises(BadValue):
+        option.parse(raw)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def compare(a: str, b: str, summary: Literal["text", "json"], fail_on_regression
 
     Each is a file of batchkms loadtest -o, or several of generators that tested together, with
     commas between. For each figure it says whether the difference exceeds the noise: by how much
-    the figures of each test vary between 30 blocks of its time, as calls that are near in time
+    the figures of each test vary between 20 blocks of its time, as calls that are near in time
     have much in common. Percentiles have Woodruff's intervals, shares and rates those of their
     blocks' means; all figures together raise a false alarm in one comparison of twenty at the most,
     and a difference below 1% is none. docs/reports.md has the details.

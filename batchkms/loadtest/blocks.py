@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from batchkms.latency import bucket_of, highest_of
 from batchkms.loadtest.call import OK, Call
 
-BLOCKS = 30
+BLOCKS = 20
 """Few enough that each is long compared with what calls have in common, enough for a variance."""
 
 FEWEST_BLOCKS = 8
@@ -135,7 +135,8 @@ class Distribution:
         """The quantile at a share, in ms; the least value below 0, infinity above 1."""
         if share > 1 or not self.total:
             return math.inf
-        wanted = max(1, math.ceil(share * self.total - 1e-9))
+        # A share may be minus infinity, where nothing is known of it.
+        wanted = math.ceil(max(0.0, share) * self.total - 1e-9)
         low, high = 0, len(self._sums) - 1
         while low < high:
             middle = (low + high) // 2

@@ -51,7 +51,7 @@ def _real(found: Comparison) -> list[Difference]:
 
 
 def test_two_tests_of_the_same_kind_do_not_differ() -> None:
-    trials = 25
+    trials = 40
     alarms = [
         [each.name for each in _real(compared(server(seed), server(seed + 1000)))]
         for seed in range(trials)
@@ -71,8 +71,8 @@ def test_hundreds_of_tests_of_the_same_kind_do_not_differ(alike: float) -> None:
 
 
 def test_two_halves_of_one_test_do_not_differ() -> None:
-    alarms = 0
-    for seed in range(12):
+    trials, alarms = 40, 0
+    for seed in range(trials):
         chance, level = random.Random(seed), 0.0  # noqa: S311 - as above
         halves = Blocks(), Blocks()
         for number in range(8000):
@@ -83,7 +83,7 @@ def test_two_halves_of_one_test_do_not_differ() -> None:
             half = halves[number // 4000]
             half.count(Call(due, due, due + latency, "encrypt", "ok", 9))
         alarms += bool(_real(compared(*halves)))
-    assert not alarms
+    assert alarms <= 0.05 * trials
 
 
 def test_a_server_that_is_a_fifth_slower_is_found() -> None:
@@ -91,9 +91,10 @@ def test_a_server_that_is_a_fifth_slower_is_found() -> None:
         usual = server(seed, count=8000)
         slow = server(seed + 1000, slower=1.2, count=8000)
         found = compared(usual, slow)
-        worse = {each.name for each in _real(found) if each.outcome == "worse"}
-        assert "p50 from schedule" in worse and "p50 from send" in worse
         assert found.worse
+        # A latency is what got worse, from either begin.
+        worse = [each.name for each in _real(found) if each.outcome == "worse"]
+        assert {name.partition(" ")[2] for name in worse} == {"from schedule", "from send"}
         back = compared(slow, usual)
         assert not back.worse and "better" in {each.outcome for each in back.differences}
 
@@ -142,6 +143,9 @@ def test_too_little_data_is_said() -> None:
     few = Blocks()
     for call in calls(20):
         few.count(call)
+    one = Blocks()
+    one.count(next(calls(1)))
+    assert {each.outcome for each in compared(one, few).differences} == {"too little data"}
     found = compared(few, server(1))
     assert {each.outcome for each in found.differences} == {"too little data"}
     assert compared(Blocks(), Blocks()).differences == []

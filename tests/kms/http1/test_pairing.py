@@ -12,10 +12,10 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchkms.kms.endpoint import parse_endpoint
 from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.http1.requests import request_bytes
-from batchkms.kms.transport import parse_endpoint
 from tests.kms.servers import Seen, http, listening, read_request
 
 CONNECTIONS = 3

@@ -8,8 +8,9 @@ import traceback
 import pytest
 
 from batchkms.errors import ConfigError, ProtocolError, ServiceError
+from batchkms.kms.endpoint import parse_endpoint
 from batchkms.kms.http1.transport import WireTransport
-from batchkms.kms.transport import Answer, parse_endpoint
+from batchkms.kms.transport import Answer
 from tests.kms.http1.pools import SECRET, until
 from tests.kms.servers import Seen, answering, as_it_is, http, listening, read_request
 
