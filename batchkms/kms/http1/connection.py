@@ -118,6 +118,10 @@ class Connection(asyncio.Protocol):
             self._pool.forget(self)
             self.abort()
             return
+        if exchange.sent_s is None:
+            # It is no answer to a request that could not be made.
+            self.fail(mishaps.connection_reset())
+            return
         exchange.received_bytes += len(data)
         try:
             answer = self._reader.feed(data)

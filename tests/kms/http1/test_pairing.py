@@ -74,8 +74,12 @@ async def play(script: list[Deed]) -> None:
         surplus = deed.name not in ("answer", "chunked", "interim", "last", "until the end")
         cut = min(len(data), 40) if surplus else len(data)
         for at in range(0, cut, deed.pieces):
+            if writer.is_closing():
+                raise ConnectionResetError
             writer.write(data[at : min(at + deed.pieces, cut)])
             await asyncio.sleep(0)
+        if writer.is_closing():
+            raise ConnectionResetError
         writer.write(data[cut:])
         await writer.drain()
 

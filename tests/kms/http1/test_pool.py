@@ -366,6 +366,27 @@ async def test_a_request_that_cannot_be_made(reused: bool) -> None:
         assert seen.connections == 2
 
 
+async def test_what_a_server_says_is_no_answer_to_a_request_that_was_not_made() -> None:
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(ANSWER)
+        await reader.read()
+
+    async with listening(peer) as port, pool_to(port) as pool:
+        await defects_of(pool)
+        call = Call(pool, start=False)
+
+        def request() -> bytes:
+            # The answer is there before the loop gets on.
+            time.sleep(0.02)
+            raise ZeroDivisionError
+
+        call.exchange.request = request
+        pool.start(call.exchange)
+        exchange = await call
+        assert (code_of(exchange), exchange.answer) == ("ConnectionReset", None)
+        assert exchange.received_bytes == 0
+
+
 @pytest.mark.parametrize("where", ["on_done", "on_room", "on_connected"])
 async def test_a_callback_that_fails(where: str) -> None:
     def broken(*arguments: object) -> bool:
