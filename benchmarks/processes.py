@@ -25,14 +25,19 @@ class Usage:
 
 
 @contextmanager
-def server(*arguments: str) -> Iterator[str]:
-    """A server that prints one line once it listens; yields the line, ends it afterwards."""
+def server(*arguments: str, cpu: int | None = None) -> Iterator[str]:
+    """A server that prints one line once it listens; yields the line, ends it afterwards.
+
+    With `cpu` it runs on that one alone, where the system can do that.
+    """
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    if cpu is not None and sys.platform == "linux":
+        os.sched_setaffinity(process.pid, {cpu})
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
