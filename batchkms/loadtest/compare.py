@@ -37,6 +37,11 @@ LEAST_DIFFERENCE = 0.01
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
+_IMMATERIAL = frozenset(
+    ("data_dir", "hgrm", "junit", "log_format", "log_level", "metrics", "output", "overwrite")
+) | {"progress", "report", "slos", "summary"}
+"""Settings that say what is made of a test, and change nothing in it."""
+
 Outcome = Literal["better", "worse", "within the noise", "too little data"]
 
 
@@ -266,14 +271,20 @@ def _differing(a: RunRecord, b: RunRecord) -> Iterator[str]:
 
 
 def _settings(record: RunRecord) -> dict[str, Any]:
+    # An emulator of the test's own has another port each time.
+    emulated = record.settings.get("emulator") is True
     return {
-        "endpoint": record.endpoint,
+        **({} if emulated else {"endpoint": record.endpoint}),
         "model": record.model,
         "warm-up": record.warmup_s,
         "actions": record.actions,
         "target rate": record.target_rate,
         "version of batchkms": record.version,
-        **{name.replace("_", "-"): value for name, value in record.settings.items()},
+        **{
+            name.replace("_", "-"): value
+            for name, value in record.settings.items()
+            if name not in _IMMATERIAL
+        },
     }
 
 

@@ -161,6 +161,13 @@ def test_what_makes_tests_hard_to_compare_is_warned_of() -> None:
     ):
         assert [each for each in warnings if part in each], part
     assert compared(server(1), server(2), record(), record()).warnings == []
+    emulated = [
+        record(
+            endpoint=f"http://127.0.0.1:{port}", settings={"emulator": True, "report": f"{port}"}
+        )
+        for port in (1, 2)
+    ]
+    assert compared(server(1), server(2), *emulated).warnings == []
     assert len(compared(server(1), server(2)).warnings) == 2
 
 

@@ -111,10 +111,22 @@ def test_the_rate_is_shown_against_the_quota() -> None:
     assert lines["quota"]["y"] == [270, 270]
 
 
+@pytest.mark.parametrize(("ended", "rates"), [(".600", [270, 100]), (".300", [270])])
+def test_a_last_window_is_as_long_as_the_run_was_in_it(ended: str, rates: list[float]) -> None:
+    begin = "2026-11-24T15:00:00.000Z"
+    short = {**MANIFEST, "timeline": [_segment(begin, [270, 60])]}
+    (plot,) = rate_plots({**short, "ended_at": f"2026-11-24T15:00:01{ended}Z"})
+    lines = {trace["name"]: trace for trace in plot.data}
+    assert lines["calls"]["y"][:-1] == pytest.approx(rates)
+    # A clock that was put back in the meantime is no reason to fail.
+    assert rate_plots({**short, "ended_at": "2026-11-24T14:00:00.000Z"})
+
+
 def test_a_resumed_run_has_its_parts_where_they_were_and_each_rate_from_its_change() -> None:
     changed = [{"at": "2026-11-24T15:01:01.000Z", "rate": 100, "calls_per_second": 90}]
     again = _segment("2026-11-24T15:01:00.000Z", [88, 89])
-    resumed = {**MANIFEST, "timeline": [*MANIFEST["timeline"], again], "changed": changed}
+    ended = {"ended_at": "2026-11-24T15:01:02.000Z", "changed": changed}
+    resumed = {**MANIFEST, **ended, "timeline": [*MANIFEST["timeline"], again]}
     (plot,) = rate_plots(resumed)
     lines = {trace["name"]: trace for trace in plot.data}
     assert lines["calls"]["x"][5:7] == [60.5, 61.5]

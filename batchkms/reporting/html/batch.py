@@ -62,11 +62,15 @@ def rate_plots(manifest: Mapping[str, Any]) -> list[Plot]:
         offset_s = (begin - first).total_seconds() if begin and first else (x[-1] if x else 0.0)
         width_s = segment["window_s"]
         for window in segment["windows"]:
+            covered_s = _covered_s(manifest, begin, window["t"], width_s)
+            # What is less than half a window is too short for a rate.
+            if covered_s < width_s / 2 and len(segment["windows"]) > 1:
+                continue
             x.append(offset_s + window["t"] + width_s / 2)
             for name in names:
-                y[name].append(window.get(name, 0) / width_s)
+                y[name].append(window.get(name, 0) / covered_s)
         # Between two attempts nothing ran: the lines must not cross that.
-        x.append(x[-1])
+        x.append(x[-1] if x else 0.0)
         for name in names:
             y[name].append(None)
     until_s = x[-1] + segments[-1]["window_s"] / 2
@@ -100,6 +104,17 @@ def rate_plots(manifest: Mapping[str, Any]) -> list[Plot]:
             layout=layout,
         )
     ]
+
+
+def _covered_s(
+    manifest: Mapping[str, Any], begin: datetime | None, at_s: float, width_s: float
+) -> float:
+    """How much of a window was before the end of the run, in seconds."""
+    ended = _moment(manifest.get("ended_at"))
+    if begin is None or ended is None:
+        return width_s
+    left_s = (ended - begin).total_seconds() - at_s
+    return min(width_s, max(left_s, 0.1))
 
 
 def _quota(
@@ -208,9 +223,8 @@ def _tiles(figures: BatchFigures) -> Iterator[tuple[str, str, str]]:
     yield "Failed", share(failed, figures.rows), f"{failed:,} rows"
     retries = counts.get("retries")
     again = f"{retries:,} retries" if retries is not None else "counted from the rows"
-    yield "Calls", f"{calls:,}", again
-    if "throttled" in counts:
-        yield "Throttled", f"{counts['throttled']:,}", "answers"
+    throttled = f", {counts['throttled']:,} throttled" if "throttled" in counts else ""
+    yield "Calls", f"{calls:,}", again + throttled
     seconds = wall_s(figures.manifest)
     if seconds is not None:
         allowed = allowed_rate((figures.manifest or {}).get("settings") or {})
