@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
@@ -78,6 +78,14 @@ class Latencies:
         self.sum_us += other.sum_us
         self.max_us = max(self.max_us, other.max_us)
         return self
+
+    @classmethod
+    def together(cls, parts: Iterable[Latencies]) -> Self:
+        """All that several have counted."""
+        made = cls()
+        for part in parts:
+            made.add(part)
+        return made
 
     def buckets(self) -> Iterator[tuple[int, int]]:
         """The buckets that hold anything, by value, with their counts."""

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from batchkms.latency import Latencies
 from batchkms.loadtest.report import target_rate
 from batchkms.loadtest.runrecord import RunRecord
 from batchkms.loadtest.statistics import Statistics
+from batchkms.loadtest.summary import latency_ms, percentiles_text
 from batchkms.reporting.html.words import share
-
-POINTS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
-"""The percentiles that a summary has, by their names in JSON."""
-
-
-def latency_ms(latencies: Latencies) -> dict[str, float]:
-    """Percentiles and maximum in milliseconds; 0 where nothing was counted."""
-    values = latencies.percentiles_ms(list(POINTS.values()))
-    named = {name: round(value, 3) for name, value in zip(POINTS, values, strict=True)}
-    return {**named, "max": round(latencies.max_ms, 3)}
 
 
 def as_json(statistics: Statistics, records: Sequence[RunRecord]) -> dict[str, Any]:
@@ -58,11 +48,7 @@ def as_text(statistics: Statistics, records: Sequence[RunRecord]) -> list[str]:
         ("from schedule", statistics.from_schedule),
         ("from send", statistics.from_send),
     ):
-        shown = "  ".join(
-            f"{'p99.9' if point == 'p999' else point} {value:,.2f}"
-            for point, value in latency_ms(latencies).items()
-        )
-        lines.append(f"  latency ms {name}: {shown}")
+        lines.append(f"  latency ms {name}: {percentiles_text(latencies)}")
     lines += [f"  {name}: {calls:,}" for name, calls in statistics.by_class.most_common() if calls]
     lines += [f"  INVALID: {reason}" for record in records for reason in record.invalid]
     lines += [

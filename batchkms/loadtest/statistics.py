@@ -91,12 +91,12 @@ class Statistics:
     @property
     def from_schedule(self) -> Latencies:
         """The latencies of all calls, from when each was due."""
-        return _together([each.from_schedule for each in self.outcomes.values()])
+        return Latencies.together(each.from_schedule for each in self.outcomes.values())
 
     @property
     def from_send(self) -> Latencies:
         """The latencies of all calls that were sent, from their first byte."""
-        return _together([each.from_send for each in self.outcomes.values()])
+        return Latencies.together(each.from_send for each in self.outcomes.values())
 
     @property
     def sent_rate(self) -> float:
@@ -140,10 +140,3 @@ class Statistics:
         failure.calls += 1
         if call.request_id and len(failure.request_ids) < MOST_EXAMPLES:
             failure.request_ids.append(call.request_id)
-
-
-def _together(parts: list[Latencies]) -> Latencies:
-    made = Latencies()
-    for part in parts:
-        made.add(part)
-    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,8 +120,8 @@ class LoadSummary:
             self._rate_line(),
         ]
         if statistics.calls:
-            lines.append(f"latency ms from schedule: {_percentiles(statistics.from_schedule)}")
-            lines.append(f"latency ms from send:     {_percentiles(statistics.from_send)}")
+            lines.append(f"latency ms from schedule: {percentiles_text(statistics.from_schedule)}")
+            lines.append(f"latency ms from send:     {percentiles_text(statistics.from_send)}")
         lines += [self._connections_line(), self._generator_line()]
         lines += [slo_line(slo) for slo in record.slos]
         lines += self._max_rate_lines()
@@ -187,10 +187,10 @@ class LoadSummary:
                 "classes": {name: outcome.calls for name, outcome in outcomes.items()},
                 "latency_ms": {
                     "from_schedule": latency_ms(
-                        _together(outcome.from_schedule for outcome in outcomes.values())
+                        Latencies.together(outcome.from_schedule for outcome in outcomes.values())
                     ),
                     "from_send": latency_ms(
-                        _together(outcome.from_send for outcome in outcomes.values())
+                        Latencies.together(outcome.from_send for outcome in outcomes.values())
                     ),
                 },
             }
@@ -278,14 +278,8 @@ def slo_line(record: SloRecord) -> str:
     return f"slo {record.text}: {'held' if record.held else 'FAILED'}, {measured}"
 
 
-def _together(parts: Iterable[Latencies]) -> Latencies:
-    made = Latencies()
-    for part in parts:
-        made.add(part)
-    return made
-
-
-def _percentiles(latencies: Latencies) -> str:
+def percentiles_text(latencies: Latencies) -> str:
+    """The same for people, in one line."""
     values = latency_ms(latencies)
     names = {"p999": "p99.9"}
     return "  ".join(
