@@ -145,6 +145,8 @@ def test_a_drain_gives_up_what_waits_for_its_next_try() -> None:
 def test_closed_keeps_so_many_calls_under_way_for_so_long() -> None:
     async def run() -> Range:
         around = Range(Served(lambda now, number: 0.01))
+        # All times count from a moment that is still to come.
+        around.flights.zero_s += 0.05
         model = ClosedModel(around.flights, around.contents, concurrency=8, duration_s=1.0)
         await model.run()
         assert model.begun == len(around.calls)
@@ -154,6 +156,8 @@ def test_closed_keeps_so_many_calls_under_way_for_so_long() -> None:
     assert around.served.peak == 8
     assert len(around.calls) == pytest.approx(800, abs=8)
     assert all(call.scheduled == call.sent for call in around.calls)
+    assert min(call.scheduled for call in around.calls) >= 0
+    assert not any(call.warmup for call in around.calls)
 
 
 def test_calls_of_the_warm_up_are_marked() -> None:
