@@ -23,6 +23,14 @@ LONGEST_US = 3_600_000_000
 """An hour; what took longer counts as that."""
 
 
+def microseconds(seconds: float) -> int:
+    """A time as it is counted: in whole microseconds, from none to an hour."""
+    value_us = int(seconds * 1_000_000 + 0.5)
+    if 0 <= value_us <= LONGEST_US:
+        return value_us
+    return 0 if value_us < 0 else LONGEST_US
+
+
 def bucket_of(value_us: int, bits: int = _BITS) -> int:
     """The number of the bucket that a value belongs to. `bits` set the precision."""
     shift = value_us.bit_length() - bits
@@ -60,9 +68,10 @@ class Latencies:
 
     def count(self, seconds: float) -> None:
         """Counts one latency. Below zero, as after a clock's step, counts as zero."""
-        value_us = int(seconds * 1_000_000 + 0.5)
-        if not 0 <= value_us <= LONGEST_US:
-            value_us = 0 if value_us < 0 else LONGEST_US
+        self.count_us(microseconds(seconds))
+
+    def count_us(self, value_us: int) -> None:
+        """Counts one latency of whole microseconds, from 0 to `LONGEST_US`."""
         self.total += 1
         self.sum_us += value_us
         if value_us > self.max_us:
@@ -152,7 +161,10 @@ class SparseLatencies:
 
     def count(self, seconds: float) -> None:
         """Counts one latency."""
-        value_us = min(max(0, int(seconds * 1_000_000 + 0.5)), LONGEST_US)
+        self.count_us(microseconds(seconds))
+
+    def count_us(self, value_us: int) -> None:
+        """Counts one latency of whole microseconds, from 0 to `LONGEST_US`."""
         self.total += 1
         if value_us > self.max_us:
             self.max_us = value_us

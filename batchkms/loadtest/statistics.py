@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from batchkms.latency import Latencies
+from batchkms.latency import Latencies, microseconds
 from batchkms.loadtest.call import OK, Call
 from batchkms.loadtest.timeline import Timeline
 
@@ -73,8 +73,10 @@ class Statistics:
         self.by_class[call.outcome] += 1
         self.by_action[call.action] += 1
         self._count_times(call)
-        self._count_latencies(call)
-        self.timeline.count(call)
+        from_schedule_us = microseconds(call.done - call.scheduled)
+        from_send_us = 0 if call.sent is None else microseconds(call.done - call.sent)
+        self._count_latencies(call, from_schedule_us, from_send_us)
+        self.timeline.count(call, from_schedule_us, from_send_us)
         if call.outcome != OK:
             self._count_failure(call)
 
@@ -111,24 +113,31 @@ class Statistics:
         return self.ok / span_s if span_s > 0 else 0.0
 
     def _count_times(self, call: Call) -> None:
-        self.first_scheduled_s = min(self.first_scheduled_s, call.scheduled)
-        self.last_scheduled_s = max(self.last_scheduled_s, call.scheduled)
-        self.last_done_s = max(self.last_done_s, call.done)
-        if call.sent is None:
+        # Comparisons take a third of the time of `min` and `max`, and this is done for every call.
+        scheduled, sent = call.scheduled, call.sent
+        if scheduled < self.first_scheduled_s:
+            self.first_scheduled_s = scheduled
+        if scheduled > self.last_scheduled_s:
+            self.last_scheduled_s = scheduled
+        if call.done > self.last_done_s:
+            self.last_done_s = call.done
+        if sent is None:
             self.never_sent += 1
-        else:
-            self.first_sent_s = min(self.first_sent_s, call.sent)
-            self.last_sent_s = max(self.last_sent_s, call.sent)
+            return
+        if sent < self.first_sent_s:
+            self.first_sent_s = sent
+        if sent > self.last_sent_s:
+            self.last_sent_s = sent
 
-    def _count_latencies(self, call: Call) -> None:
+    def _count_latencies(self, call: Call, from_schedule_us: int, from_send_us: int) -> None:
         key = call.action, call.outcome
         outcome = self.outcomes.get(key)
         if outcome is None:
             outcome = self.outcomes[key] = Outcome()
         outcome.calls += 1
-        outcome.from_schedule.count(call.done - call.scheduled)
+        outcome.from_schedule.count_us(from_schedule_us)
         if call.sent is not None:
-            outcome.from_send.count(call.done - call.sent)
+            outcome.from_send.count_us(from_send_us)
 
     def _count_failure(self, call: Call) -> None:
         code = call.code or call.outcome

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchkms.latency import microseconds
 from batchkms.loadtest.call import Call
 from batchkms.loadtest.timeline import MOST_WINDOWS, Timeline
 from tests.loadtest.calls import call, some_calls
@@ -14,7 +15,8 @@ from tests.loadtest.calls import call, some_calls
 def _timeline(calls: list[Call]) -> Timeline:
     made = Timeline()
     for each in calls:
-        made.count(each)
+        from_send_us = 0 if each.sent is None else microseconds(each.done - each.sent)
+        made.count(each, microseconds(each.done - each.scheduled), from_send_us)
     return made
 
 
