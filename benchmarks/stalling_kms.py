@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
+import resource
 import sys
 import time
 
 import uvloop
 
-from benchmarks.stub_kms import StubKms
+from benchmarks.stub_kms import StubKms, serve
 
 _arrivals: list[float] = []
 _stall_s: tuple[float, float] = (0.0, 0.0)
@@ -47,22 +47,9 @@ class StallingKms(StubKms):
         super().data_received(data)
 
 
-async def _serve() -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(StallingKms, "127.0.0.1", 0, backlog=4096)
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
-    await ended.wait()
-    server.close()
-
-
 if __name__ == "__main__":
     if len(sys.argv) == 3:
         _stall_s = float(sys.argv[1]), float(sys.argv[2])
-    import resource
-
     _, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
-    uvloop.run(_serve())
+    uvloop.run(serve(StallingKms, backlog=4_096))

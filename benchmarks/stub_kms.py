@@ -56,9 +56,10 @@ class StubKms(asyncio.Protocol):
             self._transport.write(_HEAD % len(body) + body)
 
 
-async def _serve() -> None:
+async def serve(protocol: type[StubKms], *, backlog: int = 100) -> None:
+    """Serves until it is ended, and says where."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(StubKms, "127.0.0.1", 0)
+    server = await loop.create_server(protocol, "127.0.0.1", 0, backlog=backlog)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,4 +69,4 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve())
+    uvloop.run(serve(StubKms))

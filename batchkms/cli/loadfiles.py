@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from batchkms.errors import ConfigError, OutputError
+from batchkms.errors import OutputError
 from batchkms.job import JobSpec
 from batchkms.loadtest.hgrm import hgrm_text, send_path
 from batchkms.loadtest.junit import junit_xml
@@ -15,8 +15,7 @@ from batchkms.loadtest.results import CallFile
 from batchkms.loadtest.runrecord import RunRecord
 from batchkms.loadtest.statistics import Statistics
 from batchkms.loadtest.summary import LoadSummary
-from batchkms.runs.files import replace_file
-from batchkms.runs.output import refuse_input, refuse_odd_file
+from batchkms.runs.output import refuse_file, write_whole
 
 
 class LoadFiles:
@@ -30,9 +29,9 @@ class LoadFiles:
         self._spec = spec
         self._inputs = [spec.input] if spec.input else []
         for option, path in self._named():
-            _refuse(option, path, self._inputs, overwrite=spec.overwrite)
+            refuse_file(path, option=option, overwrite=spec.overwrite, inputs=self._inputs)
         if spec.report:
-            from batchkms.reporting.html.files import require_report
+            from batchkms.reporting.html import require_report
 
             require_report()
         self._ended = False
@@ -66,11 +65,9 @@ class LoadFiles:
                 error = error or failed
         for path, made in self._contents(record, statistics):
             try:
-                replace_file(path, made())
-            except OSError as failed:
-                error = error or OutputError(
-                    f"{path} cannot be written: {failed.strerror}", hint="check the disk"
-                )
+                write_whole(path, made())
+            except OutputError as failed:
+                error = error or failed
         return error
 
     def named_in(self, summary: LoadSummary) -> LoadSummary:
@@ -100,26 +97,13 @@ class LoadFiles:
             made.append((path, lambda: hgrm_text(statistics.from_schedule).encode()))
             made.append((send_path(path), lambda: hgrm_text(statistics.from_send).encode()))
         if spec.report:
-            made.append((Path(spec.report), lambda: _report(record, statistics)))
+            # What tells it from others in the tabs of a browser.
+            title = Path(spec.output).name if spec.output else record.endpoint
+            made.append((Path(spec.report), lambda: _report(record, statistics, title)))
         return made
 
 
-def _report(record: RunRecord, statistics: Statistics) -> bytes:
+def _report(record: RunRecord, statistics: Statistics, title: str) -> bytes:
     from batchkms.loadtest.report import render_loadtest
 
-    return render_loadtest(statistics, [record], title="batchkms loadtest").encode()
-
-
-def _refuse(option: str, path: Path, inputs: list[str], *, overwrite: bool) -> None:
-    for given in inputs:
-        refuse_input(path, given)
-    refuse_odd_file(path)
-    if not path.parent.is_dir():
-        raise ConfigError(
-            f"{option}: there is no folder {path.parent}", hint="make it, or name another file"
-        )
-    if path.exists() and not overwrite:
-        raise ConfigError(
-            f"{option}: {path} exists already",
-            hint="name another file, or add --overwrite to replace it",
-        )
+    return render_loadtest(statistics, [record], title).encode()

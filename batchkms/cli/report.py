@@ -13,8 +13,8 @@ from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import printable
 from batchkms.cli.streams import put, say
 from batchkms.errors import ConfigError
-from batchkms.reporting.html import require_report, write_report
-from batchkms.reporting.html.files import refuse_report
+from batchkms.reporting.html import require_report
+from batchkms.runs.output import refuse_file, write_whole
 
 Summary = Literal["text", "json"]
 
@@ -53,12 +53,12 @@ def report(files: tuple[str, ...], output: str | None, overwrite: bool, summary:
     for file in files:
         refuse_special(file)
     if path is not None:
-        refuse_report(path, overwrite=overwrite, inputs=files)
+        refuse_file(path, option="-o", overwrite=overwrite, inputs=files)
     title, lines, figures, html = _made(files)
     if path is None:
         put(html.encode("utf-8"))
     else:
-        write_report(path, html, overwrite)
+        write_whole(path, html.encode("utf-8"))
     if summary == "json":
         put(ascii_json({**figures, "report": str(path)}))
         return

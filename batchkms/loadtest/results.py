@@ -20,7 +20,7 @@ from batchkms.errors import ConfigError, OutputError
 from batchkms.loadtest.call import Call
 from batchkms.loadtest.runrecord import RunRecord, record_path
 from batchkms.runs.files import create_private, lock, open_own, replace_file, sync_folder, write_all
-from batchkms.runs.output import refuse_input, refuse_odd_file
+from batchkms.runs.output import refuse_file
 from batchkms.serialthread import SerialThread
 
 MOST_WAITING_BYTES = 64 * 1024 * 1024
@@ -62,7 +62,8 @@ class CallFile:
         self._fd = -1
         self._thread = SerialThread("batchkms-results")
         if self.path is not None:
-            _refuse(self.path, inputs, overwrite=overwrite)
+            for each in (self.path, self.partial, record_path(self.path)):
+                refuse_file(each, option="-o", overwrite=overwrite, inputs=inputs)
 
     @property
     def partial(self) -> Path:
@@ -217,25 +218,6 @@ def _partial(path: Path) -> Path:
 def _gzip(data: bytes | bytearray) -> bytes:
     member = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
     return member.compress(data) + member.flush()
-
-
-def _refuse(path: Path, inputs: Sequence[str | Path], *, overwrite: bool) -> None:
-    used = (path, _partial(path), record_path(path))
-    for each in used:
-        for given in inputs:
-            refuse_input(each, str(given))
-        refuse_odd_file(each)
-    if not path.parent.is_dir():
-        raise ConfigError(
-            f"{path} cannot be written: there is no folder {path.parent}",
-            hint="make the folder, or name another output with -o",
-        )
-    there = [each for each in used if each.exists()]
-    if there and not overwrite:
-        raise ConfigError(
-            f"{there[0]} exists already",
-            hint="name another output with -o, or add --overwrite to replace it",
-        )
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from batchkms.errors import ConfigError
+from batchkms.errors import ConfigError, OutputError
 from batchkms.runs.fileoutput import FileOutput
+from batchkms.runs.files import replace_file
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.stdout import StdoutOutput
 
@@ -133,6 +134,39 @@ def refuse_input(path: Path, input_path: str) -> None:
                 f"the output {path} is the input itself",
                 hint="name another output with -o: the input is never written to",
             )
+
+
+def refuse_file(
+    path: Path, *, option: str, overwrite: bool, inputs: Sequence[str | Path] = ()
+) -> None:
+    """Raises ConfigError if a whole new file cannot be written there, as `option` asks for.
+
+    It must not be there yet, unless `overwrite` is set, and is never one of the inputs.
+    """
+    for given in inputs:
+        refuse_input(path, str(given))
+    refuse_odd_file(path)
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"{path} cannot be written: there is no folder {path.parent}",
+            hint=f"make the folder, or name another file with {option}",
+        )
+    if path.exists() and not overwrite:
+        raise ConfigError(
+            f"{path} exists already",
+            hint=f"name another file with {option}, or add --overwrite to replace it",
+        )
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Puts a file there that is private and whole, or none at all. Raises OutputError."""
+    try:
+        replace_file(path, data)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}",
+            hint="check the permissions and the space of its folder",
+        ) from None
 
 
 def refuse_odd_file(path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from batchkms.loadtest.report import render_loadtest
 from batchkms.reporting.batchfigures import read_batch
-from batchkms.reporting.html import write_report
 from batchkms.reporting.html.batch import render_batch
 from tests.loadtest.samples import FAILED, HELD, calls, record
 from tests.loadtest.test_report import HOSTILE, counted, with_errors
@@ -39,10 +38,10 @@ def _reports(folder: Path) -> dict[Path, list[str]]:
     made = {}
     for name, (sample, records, plots) in loadtests.items():
         html = render_loadtest(counted(sample), records, HOSTILE)
-        write_report(folder / name, html, False)
+        (folder / name).write_text(html, encoding="utf-8")
         made[folder / name] = plots
     html = render_batch(read_batch(str(run_of(folder))), "a batch run")
-    write_report(folder / "batch.html", html, False)
+    (folder / "batch.html").write_text(html, encoding="utf-8")
     made[folder / "batch.html"] = ["rate", "percentiles", "attempts"]
     return made
 
@@ -96,7 +95,8 @@ async def test_a_report_fits_a_telephone_a_dark_screen_and_paper(
     page: Page, tmp_path: Path
 ) -> None:
     path = tmp_path / "report.html"
-    write_report(path, render_loadtest(counted(with_errors()), [record()], "a test"), False)
+    html = render_loadtest(counted(with_errors()), [record()], "a test")
+    path.write_text(html, encoding="utf-8")
     await page.call(
         "Emulation.setDeviceMetricsOverride",
         width=400,

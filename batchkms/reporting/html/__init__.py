@@ -1,5 +1,5 @@
 """Reports as one HTML file each, which open in any browser with no network at all."""
 
-from batchkms.reporting.html.files import require_report, write_report
+from batchkms.reporting.html.required import require_report
 
-__all__ = ["require_report", "write_report"]
+__all__ = ["require_report"]
