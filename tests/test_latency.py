@@ -140,3 +140,23 @@ def test_sparse_ones_are_within_a_hundredth_and_merge_without_loss(
     ordered = sorted(one + other)
     exact = ordered[max(1, math.ceil(0.9 * len(ordered) - 1e-9)) - 1]
     assert exact - 0.5 <= whole.percentile_ms(90) * 1000 <= exact * 1.01 + 0.5
+
+
+@given(st.lists(st.integers(0, LONGEST_US), max_size=200), st.sets(st.integers(0, 199)))
+def test_packing_changes_nothing(values_us: list[int], packed_at: set[int]) -> None:
+    loose, packed = SparseLatencies(), SparseLatencies()
+    for number, value_us in enumerate(values_us):
+        if number in packed_at:
+            packed.pack()
+            assert packed.packed
+        loose.count_us(value_us)
+        packed.count_us(value_us)
+        assert not packed.packed
+    packed.pack()
+    assert packed.counts == loose.counts
+    assert (packed.total, packed.max_us) == (loose.total, loose.max_us)
+    for point in (0, 50, 99, 100):
+        assert packed.percentile_ms(point) == loose.percentile_ms(point)
+    packed.add(loose)
+    assert packed.total == 2 * len(values_us)
+    assert sum(packed.counts.values()) == packed.total

@@ -20,9 +20,8 @@ from batchkms.cli.loops import fast_runner
 from batchkms.cli.main import command_options, printable
 from batchkms.cli.metrics import load_metrics
 from batchkms.cli.running import end_on_signals, signals_drain
-from batchkms.cli.streams import say
 from batchkms.cli.telling import told
-from batchkms.errors import OutputError
+from batchkms.errors import ConfigError, OutputError
 from batchkms.job import JobSpec, job_from
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.signedrequests import signed_requests
@@ -40,7 +39,7 @@ from batchkms.loadtest.summary import LoadSummary
 from batchkms.loadtest.workload import Workload
 from batchkms.reporting.progress import shown
 
-SPARE_FILES = 100
+SPARE_FILES = 40
 """File descriptors for all else than connections."""
 
 
@@ -83,13 +82,14 @@ async def _run(spec: JobSpec) -> int:
     async with AsyncExitStack() as stack:
         target = await find_target(spec, stack)
         workload = await _workload(spec, target)
-        test = _test(spec, target, workload, files, stack)
+        most = _allowed_connections(spec)
+        test = _test(spec, target, workload, files, stack, most=most)
         metrics = load_metrics(spec.metrics, test, tuple(parse_mix(spec.action)))
         await stack.enter_async_context(metrics)
         files.begin()
         stack.push_async_callback(files.abandon)
         error = await _attacked(spec, target, test)
-        record = _record(spec, target, test, workload.notes)
+        record = _record(spec, target, test, workload, most)
         error = await files.end(record, test.statistics, error)
     summary = LoadSummary(
         record=record,
@@ -101,7 +101,13 @@ async def _run(spec: JobSpec) -> int:
 
 
 def _test(
-    spec: JobSpec, target: Target, workload: Workload, files: LoadFiles, stack: AsyncExitStack
+    spec: JobSpec,
+    target: Target,
+    workload: Workload,
+    files: LoadFiles,
+    stack: AsyncExitStack,
+    *,
+    most: int,
 ) -> LoadTest:
     dials = Dials()
     pool = Pool(
@@ -109,8 +115,8 @@ def _test(
         ca_file=spec.ca_file,
         connect_timeout_s=spec.connect_timeout,
         timeout_s=spec.timeout,
-        max_connections=_allowed_connections(spec),
-        on_connected=dials.connected,
+        max_connections=most,
+        on_connected=lambda connected: dials.connected(connected, pool.open_connections),
     )
     stack.push_async_callback(pool.aclose)
 
@@ -178,27 +184,52 @@ def _begin_of_search(spec: JobSpec) -> float:
 
 
 def _allowed_connections(spec: JobSpec) -> int:
-    """How many connections there may be: what was asked for, as far as the system lets us."""
+    """How many connections there may be: what was asked for, or what the system lets us have.
+
+    Raises ConfigError where that is less than what was asked for in so many words.
+    """
     wanted = spec.concurrency if spec.closed else spec.max_connections
-    with suppress(ImportError, OSError, ValueError):
+    allowed = _file_limit(wanted + SPARE_FILES) - SPARE_FILES
+    if allowed >= wanted:
+        return wanted
+    asked_for = spec.closed or "max_connections" in spec.given
+    if asked_for or allowed < 1:
+        raise ConfigError(
+            f"this system allows {max(0, allowed):,} connections, and {wanted:,} are asked for",
+            hint=f"raise its limit on open files to {wanted + SPARE_FILES:,} (ulimit -n), or ask "
+            f"for less with {'--concurrency' if spec.closed else '--max-connections'}",
+        )
+    return allowed
+
+
+def _file_limit(needed: int) -> int:
+    """How many files may be open, after the limit was raised as far as it can be."""
+    try:
         import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        needed = wanted + SPARE_FILES
-        unlimited = hard == resource.RLIM_INFINITY
-        allowed = needed if unlimited else min(needed, hard)
-        if soft != resource.RLIM_INFINITY and soft < allowed:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < needed and "max_connections" in spec.given:
-            say(
-                f"batchkms: warning: this system allows {allowed:,} open files, so that there "
-                f"are {allowed - SPARE_FILES:,} connections at the most (ulimit -n)"
-            )
-        return max(1, min(wanted, allowed - SPARE_FILES))
-    return wanted
+    except ImportError:
+        return needed
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reachable = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft == resource.RLIM_INFINITY or soft >= reachable:
+        return needed if soft == resource.RLIM_INFINITY else soft
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def _record(spec: JobSpec, target: Target, test: LoadTest, notes: list[str]) -> RunRecord:
+def _too_few_files(spec: JobSpec, test: LoadTest, most: int) -> list[str]:
+    """What to hold against this machine if calls waited for more connections than it allows."""
+    if most >= spec.max_connections or not test.lateness.blocked_s or spec.closed:
+        return []
+    return [
+        f"calls waited for connections for {test.lateness.blocked_s:,.1f} s: this system allows "
+        f"{most:,} of them at once (ulimit -n)"
+    ]
+
+
+def _record(
+    spec: JobSpec, target: Target, test: LoadTest, workload: Workload, most: int
+) -> RunRecord:
     plan, statistics = test.plan, test.statistics
     schedule = plan.schedule
     mix = parse_mix(spec.action)
@@ -217,11 +248,11 @@ def _record(spec: JobSpec, target: Target, test: LoadTest, notes: list[str]) -> 
         ],
         warmup_s=plan.warmup_s,
         actions={name: weight / total for name, weight in mix.items()},
-        settings=spec.settings(),
+        settings={**spec.settings(), "seed": workload.seed},
         calls=statistics.calls,
         target_rate=test.target_rate,
-        invalid=test.faults(),
-        notes=[*notes, *test.judge.notes, *test.generator.notes()],
+        invalid=[*test.faults(), *_too_few_files(spec, test, most)],
+        notes=[*workload.notes, *test.judge.notes, *test.generator.notes()],
         slos=[] if plan.find_from is not None else test.judge.records(),
         generator=test.generator.record(),
         connections=test.dials.record(),

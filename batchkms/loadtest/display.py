@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ class LoadSnapshot:
     plot_ms: tuple[float, ...]
     """The 99th percentile of each of the last windows, from schedule."""
     window_s: int
+    now_s: int
+    """Of so many seconds, the last ones, are the rate and the latencies."""
 
     def line(self) -> str:
         """All of it in one line, for a log."""
@@ -98,13 +101,13 @@ class LoadSnapshot:
         return f"{clock_text(self.elapsed_s)}{total}"
 
     def _rate_text(self) -> str:
-        asked = "" if self.asked_rate is None else f" of {self.asked_rate:,.0f}/s asked"
-        return f"{self.rate_now:,.0f}/s{asked}"
+        asked = "" if self.asked_rate is None else f", {self.asked_rate:,.0f}/s asked now"
+        return f"{self.rate_now:,.0f}/s sent{asked}"
 
     def _latency_text(self) -> str:
         return (
-            f"p50 {self.p50_ms:,.1f} · p99 {self.p99_ms:,.1f} · max {self.max_ms:,.1f} ms from "
-            f"schedule · p99 {self.send_p99_ms:,.1f} ms from send"
+            f"last {self.now_s} s: p50 {self.p50_ms:,.1f} · p99 {self.p99_ms:,.1f} · "
+            f"max {self.max_ms:,.1f} ms from schedule · p99 {self.send_p99_ms:,.1f} ms from send"
         )
 
 
@@ -114,13 +117,16 @@ class LoadMeter:
     def __init__(self, title: str, test: LoadTest) -> None:
         self._title = title
         self._test = test
+        # Of windows that are over. To sort them all each time takes longer than a call may wait.
+        self._known: dict[float, tuple[int, float]] = {}
 
     def snapshot(self) -> LoadSnapshot:
         """Where it stands now; latencies are those of the last seconds."""
         test, statistics = self._test, self._test.statistics
         window_s = statistics.timeline.window_s
         # What is due in the window that is going on has hardly ended yet.
-        windows = [window for _, window in statistics.timeline.last(PLOTTED)]
+        last = statistics.timeline.last(PLOTTED)
+        windows = [window for _, window in last]
         recent = Window()
         for window in windows[-NOW_OVER:]:
             recent.add(window)
@@ -139,9 +145,19 @@ class LoadMeter:
             under_way=test.under_way,
             connections=test.open_connections,
             lag_ms=test.generator.lag_now_s * 1000,
-            plot_ms=tuple(window.from_schedule.percentile_ms(99) for window in windows),
+            plot_ms=self._plot_ms(last),
             window_s=window_s,
+            now_s=window_s * min(NOW_OVER, len(windows)),
         )
+
+    def _plot_ms(self, windows: Sequence[tuple[float, Window]]) -> tuple[float, ...]:
+        before, self._known = self._known, {}
+        for begin_s, window in windows:
+            known = before.get(begin_s)
+            if known is None or known[0] != window.asked:
+                known = window.asked, window.from_schedule.percentile_ms(99)
+            self._known[begin_s] = known
+        return tuple(p99_ms for _, p99_ms in self._known.values())
 
 
 def _whole_rate(windows: list[Window], window_s: int) -> float:

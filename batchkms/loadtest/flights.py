@@ -77,6 +77,7 @@ class Flights:
         self._again: deque[_Flight] = deque()
         self._waiting: dict[_Flight, asyncio.TimerHandle] = {}
         self._landed: asyncio.Future[None] | None = None
+        self._tries_again = retry.max_attempts > 1
         connections.on_room = self._room
 
     @property
@@ -122,14 +123,18 @@ class Flights:
             self._landed = asyncio.get_running_loop().create_future()
             await self._landed
 
+    def begin_anew(self) -> None:
+        """Tries calls again from now on, if that was asked for at all."""
+        self._tries_again = self._retry.max_attempts > 1
+
     def give_up_waiting(self) -> None:
-        """Tries nothing again any more: what waits for that ends as it last failed."""
+        """Tries nothing again until `begin_anew`: what waits for that ends as it last failed."""
+        self._tries_again = False
         waiting, self._waiting = self._waiting, {}
         for handle in waiting.values():
             handle.cancel()
         flights = [*waiting, *self._again]
         self._again.clear()
-        self._retry = RetryPolicy(max_attempts=1)
         for flight in flights:
             flight.end()
 
@@ -144,7 +149,7 @@ class Flights:
             self.on_room()
 
     def _try_again(self, flight: _Flight, judged: Judged, now: float) -> bool:
-        if self._retry.max_attempts == 1 or judged.code is None:
+        if not self._tries_again or judged.code is None:
             return False
         delay_s = self._retry.delay_s(
             verdict_for(judged.code),

@@ -22,33 +22,44 @@ STEP_LATE_SHARE = 0.05
 BUSY_SHARE = 0.95
 """A generator that takes more of a core than this cannot make more calls."""
 
+BLOCKED_BUSY_SHARE = 0.9
+"""If it took more than this while calls waited for connections, it was itself what they waited
+for: answers that nobody reads hold their connections."""
+
 PROBE_EVERY_S = 0.01
 
 
 class Lateness:
-    """What calls were late by, though nothing but the generator itself was in the way."""
+    """What calls were late by, though nothing but the generator itself was in the way.
 
-    def __init__(self) -> None:
-        self.calls = Latencies()
-        self.blocked_s = 0.0
+    Beside it, for how long calls were due that no connection could be had for, and how much CPU
+    time the generator took meanwhile.
+    """
+
+    def __init__(self, cpu_clock: Callable[[], float] = time.process_time) -> None:
+        self.cpu_clock = cpu_clock
+        self.reset()
 
     def reset(self) -> None:
         """Forgets all that was counted."""
         self.calls = Latencies()
         self.blocked_s = 0.0
+        self.blocked_cpu_s = 0.0
 
     def add(self, other: Lateness) -> None:
         """Counts all that another one has counted."""
         self.calls.add(other.calls)
         self.blocked_s += other.blocked_s
+        self.blocked_cpu_s += other.blocked_cpu_s
 
     def count(self, late_s: float) -> None:
         """A call was begun, so long after it could have been."""
         self.calls.count(late_s)
 
-    def blocked(self, seconds: float) -> None:
+    def blocked(self, seconds: float, cpu_s: float) -> None:
         """For so long calls were due that no connection could be had for."""
         self.blocked_s += seconds
+        self.blocked_cpu_s += cpu_s
 
 
 class Generator:
@@ -94,11 +105,16 @@ class Generator:
             self._ended = self._clock(), self._cpu_clock()
 
     @property
+    def elapsed_s(self) -> float:
+        """How long it has watched."""
+        return (self._ended[0] if self._handle is None else self._clock()) - self._began[0]
+
+    @property
     def cpu_share(self) -> float:
         """How much of a core the process took."""
-        clock, cpu = self._ended if self._handle is None else (self._clock(), self._cpu_clock())
-        elapsed_s = clock - self._began[0]
-        return (cpu - self._began[1]) / elapsed_s if elapsed_s > 0 else 0.0
+        cpu_s = (self._ended[1] if self._handle is None else self._cpu_clock()) - self._began[1]
+        elapsed_s = self.elapsed_s
+        return cpu_s / elapsed_s if elapsed_s > 0 else 0.0
 
     def record(self) -> GeneratorRecord:
         """The figures."""
@@ -117,7 +133,7 @@ class Generator:
     def faults(self, *, closed: bool) -> list[str]:
         """Why the figures are not the server's, in sentences; empty if they are."""
         record, limit_ms = self.record(), self._limit_s * 1000
-        faults = []
+        lateness, faults = self.lateness, []
         if record.late > self._share:
             faults.append(
                 f"the generator began {record.late:.1%} of the calls more than {limit_ms:g} ms "
@@ -127,6 +143,13 @@ class Generator:
             faults.append(
                 f"the generator's event loop lagged by {record.lag_p99_ms:,.0f} ms at the 99th "
                 f"percentile ({record.lag_max_ms:,.0f} ms at the worst), which latencies contain"
+            )
+        busy_share = lateness.blocked_cpu_s / lateness.blocked_s if lateness.blocked_s else 0.0
+        if lateness.blocked_s > self._share * self.elapsed_s and busy_share > BLOCKED_BUSY_SHARE:
+            faults.append(
+                f"calls waited for connections for {lateness.blocked_s:,.1f} s, in which the "
+                f"generator took {busy_share:.0%} of a core: with more CPU it would have had the "
+                "answers, and so the connections, sooner"
             )
         if closed and record.cpu_share > BUSY_SHARE:
             faults.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -78,7 +79,7 @@ class CallSink(Protocol):
 
 
 class Dials:
-    """How many connections were opened, and how long that took."""
+    """How many connections were opened, how many there were at once, and how long that took."""
 
     def __init__(self) -> None:
         self.opened = 0
@@ -86,9 +87,10 @@ class Dials:
         self.connect = Latencies()
         self.tls = Latencies()
 
-    def connected(self, connected: Connected) -> None:
-        """Counts one connection."""
+    def connected(self, connected: Connected, open_now: int) -> None:
+        """Counts one connection; with it there are `open_now`."""
         self.opened += 1
+        self.most = max(self.most, open_now)
         self.connect.count(connected.connect_s)
         if connected.tls_s is not None:
             self.tls.count(connected.tls_s)
@@ -186,7 +188,9 @@ class LoadTest:
                     await self._attack(self._planned_model())
         finally:
             self.generator.end()
-        self.judge.finish(self._stopped_s or self.total_s or self.elapsed_s)
+        end_s = self._end_s()
+        self.statistics.due_in_s = min(self.plan.warmup_s, end_s), end_s
+        self.judge.finish(end_s)
         if self._broken is not None:
             raise self._broken
 
@@ -204,8 +208,13 @@ class LoadTest:
 
     @property
     def target_rate(self) -> float | None:
-        """Calls per second that were asked for, on average; None where there is no such rate."""
-        return None if self.plan.schedule is None else self.plan.schedule.mean_rate
+        """Calls per second that were asked for, on average; None where there is no such rate.
+
+        Without the warm-up, and up to where the run was stopped: just as calls are counted.
+        """
+        if self.plan.schedule is None:
+            return None
+        return self.plan.schedule.mean_rate(self.plan.warmup_s, self._end_s())
 
     @property
     def asked_rate_now(self) -> float | None:
@@ -213,6 +222,12 @@ class LoadTest:
         if self.plan.schedule is not None:
             return self.plan.schedule.rate_at(self.elapsed_s)
         return self._step_rate
+
+    def _end_s(self) -> float:
+        """Until when calls were due, in seconds from the first."""
+        if self._stopped_s is not None:
+            return self._stopped_s
+        return self.elapsed_s if self.total_s is None else self.total_s
 
     def faults(self) -> list[str]:
         """Why the figures are not the server's, in sentences; empty if they are."""
@@ -271,6 +286,9 @@ class LoadTest:
         generator.end()
         self._step = None
         self.lateness.add(lateness)
+        if self.state != "finished":
+            # It was cut short, and shows nothing.
+            return step.nothing()
         took_s = self.elapsed_s - begin_s
         return step.step(took_s=took_s, valid=not generator.faults(closed=False))
 
@@ -304,15 +322,19 @@ class LoadTest:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self.dials.most = max(self.dials.most, self._connections.open_connections)
-            oldest_s = self._flights.oldest_s
-            self.judge.settled(self.elapsed_s if oldest_s is None else oldest_s)
+            self.judge.settled(self._settled_s())
             self._abort_if_broken()
             if self._calls is not None and self._broken is None:
                 try:
                     await self._calls.flush()
                 except OutputError as error:
                     self._break(error)
+
+    def _settled_s(self) -> float:
+        """Every call that was due before has ended and was counted."""
+        oldest_s = self._flights.oldest_s
+        next_s = self.elapsed_s if self._model is None else self._model.next_due_s
+        return min(self.elapsed_s, next_s, math.inf if oldest_s is None else oldest_s)
 
     def _abort_if_broken(self) -> None:
         if self.plan.abort_on_fail and self.judge.broken:

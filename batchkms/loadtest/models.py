@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from batchkms.loadtest.flights import Content, Flights
@@ -13,6 +15,9 @@ from batchkms.loadtest.timer import Timer, exact_timer
 
 AT_ONCE = 32
 """So many calls are begun in one turn of the event loop; then answers are read."""
+
+NEVER_SENT_AT_ONCE = 200
+"""So many are recorded as never sent in one turn: it takes two milliseconds or three."""
 
 
 class Contents(Protocol):
@@ -24,6 +29,10 @@ class Contents(Protocol):
 
 class Model(Protocol):
     """Begins the calls of a run."""
+
+    @property
+    def next_due_s(self) -> float:
+        """When the next call is due that was not begun, counted as its `Call` will be."""
 
     async def run(self) -> None:
         """Until all calls have ended."""
@@ -38,7 +47,8 @@ class OpenModel:
     A call that is due waits only where there is no connection for it and none can be opened;
     nothing is kept of it meanwhile, so that memory stays the same however long a server stalls.
     When the schedule is over, such calls have `grace_s` left; then they are recorded as never
-    sent. `offset_s` is when the schedule begins, counted from the first call of the run.
+    sent, and so are they when the run is stopped: what was due is part of the figures.
+    `offset_s` is when the schedule begins, counted from the first call of the run.
     """
 
     def __init__(
@@ -63,37 +73,39 @@ class OpenModel:
         self._next = 0
         self._due_s = 0.0
         self._total = schedule.total
-        self._blocked_since: float | None = None
+        self._blocked: tuple[float, float] | None = None
         self._room_at = 0.0
         self._all_begun: asyncio.Future[None] | None = None
         self._turn_asked = False
 
     @property
-    def begun(self) -> int:
-        """Calls that were begun."""
-        return self._next
+    def next_due_s(self) -> float:
+        """When the next call is due that was not begun; never, if all were."""
+        return self._offset_s + self._due_s if self._next < self._total else math.inf
 
     async def run(self) -> None:
         """Until every call of the schedule has ended."""
         flights = self._flights
+        flights.begin_anew()
         self._all_begun = asyncio.get_running_loop().create_future()
         self._timer = self._make_timer(self._turn)
         flights.on_room = self._room
         try:
             self._timer.at(flights.zero_s + self._offset_s)
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._until_given_up_s()):
                     await self._all_begun
-            except TimeoutError:
-                self._give_up()
         finally:
             self._timer.close()
             flights.on_room = lambda: None
+        if self._next < self._total:
+            await self._give_up()
         await flights.landed()
 
     def stop(self) -> None:
-        """Begins no more; those under way end."""
-        self._total = self._next
+        """Begins no more. Those that were due by now are recorded; those under way end."""
+        since_s = self._flights.clock() - self._flights.zero_s - self._offset_s
+        self._total = min(self._total, max(self._next, self._schedule.due_by(since_s)))
         self._flights.give_up_waiting()
         self._finish()
 
@@ -116,8 +128,8 @@ class OpenModel:
                     self._timer.at(due_s)
                 return
             if not flights.has_room:
-                if self._blocked_since is None:
-                    self._blocked_since = now
+                if self._blocked is None:
+                    self._blocked = now, self._lateness.cpu_clock()
                 return
             # What waited for a connection is not the generator's fault.
             lateness.count(now - max(due_s, self._room_at))
@@ -133,26 +145,32 @@ class OpenModel:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _room(self) -> None:
-        if self._blocked_since is not None:
-            self._room_at = self._flights.clock()
-            self._lateness.blocked(self._room_at - self._blocked_since)
-            self._blocked_since = None
+        if self._blocked is not None:
+            self._unblocked()
             self._turn()
+
+    def _unblocked(self) -> None:
+        if self._blocked is not None:
+            since_s, cpu_s = self._blocked
+            self._room_at = self._flights.clock()
+            self._lateness.blocked(self._room_at - since_s, self._lateness.cpu_clock() - cpu_s)
+            self._blocked = None
 
     def _finish(self) -> None:
         if self._all_begun is not None and not self._all_begun.done():
             self._all_begun.set_result(None)
 
-    def _give_up(self) -> None:
-        """Records what there was never room for."""
-        if self._blocked_since is not None:
-            self._lateness.blocked(self._flights.clock() - self._blocked_since)
-            self._blocked_since = None
-        while self._next < self._total:
-            due_s = self._offset_s + self._schedule.time_of(self._next)
-            self._next += 1
-            self._flights.never_sent(due_s, self._contents.next().action)
+    async def _give_up(self) -> None:
+        """Records what was due and there was never room for."""
+        self._unblocked()
         self._flights.give_up_waiting()
+        while self._next < self._total:
+            for number in range(self._next, min(self._next + NEVER_SENT_AT_ONCE, self._total)):
+                due_s = self._offset_s + self._schedule.time_of(number)
+                self._next += 1
+                self._flights.never_sent(due_s, self._contents.next().action)
+            # Answers are read meanwhile, and calls brought to the disk.
+            await asyncio.sleep(0)
 
 
 class ClosedModel:
@@ -174,8 +192,14 @@ class ClosedModel:
         self._turn_asked = False
         self.begun = 0
 
+    @property
+    def next_due_s(self) -> float:
+        """Never: a call is due when it is begun."""
+        return math.inf
+
     async def run(self) -> None:
         """Until the time is over and every call has ended."""
+        self._flights.begin_anew()
         # Not before the moment that all times count from: uvloop's timers may be early by 1 ms.
         left_s = self._flights.zero_s - self._flights.clock()
         await asyncio.sleep(left_s + 0.002)

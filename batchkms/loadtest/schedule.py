@@ -65,8 +65,7 @@ class Schedule:
             return 0
         if seconds >= self.duration_s:
             return self.total
-        at = bisect_right(self._begins_s, seconds) - 1
-        asked = self._calls_before[at] + self.stages[at].calls_by(seconds - self._begins_s[at])
+        asked = self._asked(seconds)
         number = min(self.total, math.floor(asked + 1e-9) + 1)
         # In a stage without calls, the next one is not due before that has ended.
         return number - 1 if self.time_of(number - 1) > seconds + 1e-6 else number
@@ -79,7 +78,13 @@ class Schedule:
         stage, since = self.stages[at], seconds - self._begins_s[at]
         return stage.from_rate + (stage.to_rate - stage.from_rate) * since / stage.duration_s
 
-    @property
-    def mean_rate(self) -> float:
-        """Calls per second over the whole run."""
-        return self._calls_before[-1] / self.duration_s
+    def mean_rate(self, begin_s: float = 0.0, end_s: float | None = None) -> float:
+        """Calls per second that are asked for from then to then, by default in the whole run."""
+        last_s = self.duration_s if end_s is None else min(end_s, self.duration_s)
+        span_s = last_s - begin_s
+        return (self._asked(last_s) - self._asked(begin_s)) / span_s if span_s > 0 else 0.0
+
+    def _asked(self, seconds: float) -> float:
+        """How many calls the stages ask for until then, with fractions."""
+        at = min(bisect_right(self._begins_s, seconds), len(self.stages)) - 1
+        return self._calls_before[at] + self.stages[at].calls_by(seconds - self._begins_s[at])

@@ -120,6 +120,21 @@ class Slo:
         held = calls > 0 and _OPERATORS[self.operator](measured, self.limit)
         return SloVerdict(held, measured, calls)
 
+    @property
+    def grows(self) -> bool:
+        """Whether more calls alone may bring it about, so that it is judged at the end only."""
+        return self.operator in (">", ">=") and self.kind in ("count", "rate")
+
+    def lost(self, figures: Figures) -> bool:
+        """Whether no later call can bring it about any more."""
+        if self.kind == "count" and not self.grows:
+            measured = _counted(figures, self.metric)
+            return measured > self.limit or (self.operator == "<" and measured >= self.limit)
+        if self.kind == "latency" and self.metric == "max" and self.operator in ("<", "<="):
+            verdict = self.judge(figures)
+            return verdict.calls > 0 and not verdict.held
+        return False
+
     def worse(self, one: float, other: float) -> float:
         """Which of two measured values is further from holding."""
         if self.operator in ("<", "<="):

@@ -57,8 +57,9 @@ class SloFigures:
         self.from_schedule = make()
         self.from_send = make()
         self.sent = 0
-        self.first_sent_s = float("inf")
         self.last_sent_s = 0.0
+        self.due_in_s = 0.0, 0.0
+        """When calls were due in it, from when to when; for rates, set before it is judged."""
 
     def count(self, call: Call) -> None:
         """Counts one call."""
@@ -67,7 +68,6 @@ class SloFigures:
             self.from_schedule.count(call.done - call.scheduled)
         if call.sent is not None:
             self.sent += 1
-            self.first_sent_s = min(self.first_sent_s, call.sent)
             self.last_sent_s = max(self.last_sent_s, call.sent)
             if self._sends:
                 self.from_send.count(call.done - call.sent)
@@ -79,21 +79,33 @@ class SloFigures:
 
     @property
     def sent_rate(self) -> float:
-        """Calls per second from the first sent to the last; 0 if that is no span of time."""
-        span_s = self.last_sent_s - self.first_sent_s
-        return (self.sent - 1) / span_s if span_s > 0 else 0.0
+        """Calls per second that were sent, over the time that calls were due in."""
+        begin_s, end_s = self.due_in_s
+        span_s = max(end_s, self.last_sent_s) - begin_s
+        return self.sent / span_s if span_s > 0 else 0.0
 
 
 class WholeRun:
-    """Judges the run as a whole; with `check_every_s` also the run so far, that often."""
+    """Judges the run as a whole; with `check_every_s` also the run so far, that often.
 
-    def __init__(self, slos: Sequence[Slo], check_every_s: float | None = None) -> None:
+    What no later call can mend is judged at once. What more calls may well mend is not judged
+    before the end: `ok>=1000`, or a rate that a ramp has not reached yet.
+    """
+
+    def __init__(
+        self,
+        slos: Sequence[Slo],
+        check_every_s: float | None = None,
+        *,
+        begin_s: float = 0.0,
+    ) -> None:
         self.broken = False
         self.notes: list[str] = []
         self._slos = tuple(slos)
         self._figures = SloFigures(self._slos, Latencies)
+        self._begin_s = begin_s
         self._every_s = check_every_s
-        self._next_s = check_every_s or 0.0
+        self._next_s = begin_s + (check_every_s or 0.0)
         self._records: list[SloRecord] = []
 
     def count(self, call: Call) -> None:
@@ -102,15 +114,20 @@ class WholeRun:
             self._figures.count(call)
 
     def settled(self, until_s: float) -> None:
-        """Judges the run so far, if it is time to. A run without any call so far is not judged."""
-        if self._every_s is None or until_s < self._next_s:
+        """Judges the run so far, as far as it can be. Without any call so far it is not."""
+        is_time = self._every_s is not None and until_s >= self._next_s
+        if is_time and self._every_s is not None:
+            self._next_s += self._every_s * (1 + (until_s - self._next_s) // self._every_s)
+        if self.broken or not self._figures.calls:
             return
-        self._next_s += self._every_s * (1 + (until_s - self._next_s) // self._every_s)
-        if self._figures.calls and not self.broken:
-            self.broken = not all(slo.judge(self._figures).held for slo in self._slos)
+        self.broken = any(slo.lost(self._figures) for slo in self._slos)
+        if is_time and not self.broken:
+            told = [slo for slo in self._slos if not slo.grows]
+            self.broken = not all(slo.judge(self._figures).held for slo in told)
 
     def finish(self, end_s: float) -> None:
         """Judges the whole run."""
+        self._figures.due_in_s = self._begin_s, end_s
         for slo in self._slos:
             verdict = slo.judge(self._figures)
             self._records.append(
@@ -180,7 +197,7 @@ class SloWindows:
                     "not judged by the SLOs"
                 )
             else:
-                self._judge(number, self._open[number])
+                self._judge(number, self._open[number], end_s)
         self._open.clear()
         if self._slos and not self._judged:
             self.broken = True
@@ -201,8 +218,9 @@ class SloWindows:
     def _begins_s(self, number: int) -> float:
         return self._begin_s + number * self._window_s
 
-    def _judge(self, number: int, window: SloFigures) -> None:
+    def _judge(self, number: int, window: SloFigures, end_s: float | None = None) -> None:
         self._judged += 1
+        window.due_in_s = self._begins_s(number), end_s or self._begins_s(number + 1)
         for slo, outcome in zip(self._slos, self._outcomes, strict=True):
             verdict = slo.judge(window)
             worst = verdict.measured if outcome.worst is None else outcome.worst
@@ -223,7 +241,7 @@ class Judge:
         self, slos: Sequence[Slo], window_s: float | None = None, *, begin_s: float = 0.0
     ) -> None:
         self._by: WholeRun | SloWindows = (
-            WholeRun(slos, CHECK_EVERY_S)
+            WholeRun(slos, CHECK_EVERY_S, begin_s=begin_s)
             if window_s is None
             else SloWindows(slos, window_s, begin_s=begin_s)
         )

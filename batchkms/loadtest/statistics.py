@@ -42,7 +42,8 @@ class Statistics:
 
     A failure that took long must not make the percentiles look better by not being in them.
     Calls of the warm-up are counted in `warmup_calls` and nowhere else. Rates are in calls per
-    second; `first_sent_s` and the like are seconds from the first scheduled moment.
+    second; `first_sent_s` and the like are seconds from the first scheduled moment. `due_in_s` is
+    when calls were due, from when to when, where that is known better than by the calls seen.
     """
 
     def __init__(self) -> None:
@@ -53,9 +54,12 @@ class Statistics:
         self.never_sent = 0
         self.by_class: Counter[str] = Counter()
         self.by_action: Counter[str] = Counter()
+        self.from_schedule = Latencies()
+        self.from_send = Latencies()
         self.outcomes: dict[tuple[str, str], Outcome] = {}
         self.failures: dict[str, Failure] = {}
         self.timeline = Timeline()
+        self.due_in_s: tuple[float, float] | None = None
         self.first_scheduled_s = float("inf")
         self.last_scheduled_s = 0.0
         self.first_sent_s = float("inf")
@@ -91,26 +95,28 @@ class Statistics:
         return self.calls - self.ok
 
     @property
-    def from_schedule(self) -> Latencies:
-        """The latencies of all calls, from when each was due."""
-        return Latencies.together(each.from_schedule for each in self.outcomes.values())
-
-    @property
-    def from_send(self) -> Latencies:
-        """The latencies of all calls that were sent, from their first byte."""
-        return Latencies.together(each.from_send for each in self.outcomes.values())
-
-    @property
     def sent_rate(self) -> float:
-        """Calls per second from the first sent to the last; 0 if that is no span of time."""
-        span_s = self.last_sent_s - self.first_sent_s
-        return (self.calls - self.never_sent - 1) / span_s if span_s > 0 else 0.0
+        """Calls per second that were sent, over the time that calls were due in; 0 if none was.
+
+        That time is longer where the last ones were sent later.
+        """
+        return self._per_second(self.calls - self.never_sent, self.last_sent_s)
 
     @property
     def ok_rate(self) -> float:
-        """Calls per second that succeeded, from the first one due to the last one ended."""
-        span_s = self.last_done_s - self.first_scheduled_s
-        return self.ok / span_s if span_s > 0 else 0.0
+        """Calls per second that succeeded, until the last one of all had ended."""
+        return self._per_second(self.ok, self.last_done_s)
+
+    def _per_second(self, calls: int, until_s: float) -> float:
+        begin_s, end_s = self.due_in_s or self._seen_s()
+        span_s = max(end_s, until_s) - begin_s
+        return calls / span_s if span_s > 0 and calls else 0.0
+
+    def _seen_s(self) -> tuple[float, float]:
+        """From the first call due to where another one would have been due after the last."""
+        span_s = self.last_scheduled_s - self.first_scheduled_s
+        gap_s = span_s / (self.calls - 1) if self.calls > 1 else 0.0
+        return self.first_scheduled_s, self.last_scheduled_s + gap_s
 
     def _count_times(self, call: Call) -> None:
         # Comparisons take a third of the time of `min` and `max`, and this is done for every call.
@@ -136,8 +142,10 @@ class Statistics:
             outcome = self.outcomes[key] = Outcome()
         outcome.calls += 1
         outcome.from_schedule.count_us(from_schedule_us)
+        self.from_schedule.count_us(from_schedule_us)
         if call.sent is not None:
             outcome.from_send.count_us(from_send_us)
+            self.from_send.count_us(from_send_us)
 
     def _count_failure(self, call: Call) -> None:
         code = call.code or call.outcome

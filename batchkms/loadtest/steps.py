@@ -102,6 +102,12 @@ class StepCounter:
         back = min(max(0, int(left_s)), len(self._ok) - 1)
         (self._ok if call.outcome == OK else self._errors)[back] += 1
 
+    def nothing(self) -> Step:
+        """A step without any call, as which one that was interrupted counts."""
+        return Step(
+            rate=self._rate, asked_s=self._asked_s, held=False, valid=True, calls=0, errors=0
+        )
+
     def step(self, *, took_s: float, valid: bool) -> Step:
         """The step, once all its calls have ended."""
         verdicts = {slo.text: slo.judge(self._figures) for slo in self._slos}

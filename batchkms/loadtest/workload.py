@@ -68,6 +68,7 @@ class Workload:
         self.requests = requests
         self.judge = Judge()
         self.wall_clock = wall_clock
+        self.seed = seed
         self.notes = [] if payloads.rows is None else payloads.rows.notes
         """What is to be said of the rows of a file."""
         self._mix = mix

@@ -22,9 +22,10 @@ def call(at: float, latency: float = 0.01, outcome: str = OK, **more: Any) -> Ca
     return Call(scheduled=at, done=at + latency, outcome=outcome, **values)
 
 
-def statistics(*calls: Call) -> Statistics:
-    """The figures of these calls."""
+def statistics(*calls: Call, due_in_s: tuple[float, float] | None = None) -> Statistics:
+    """The figures of these calls, which were due in this time."""
     made = Statistics()
+    made.due_in_s = due_in_s
     for each in calls:
         made.count(each)
     return made

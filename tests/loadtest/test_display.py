@@ -26,6 +26,7 @@ SNAPSHOT = LoadSnapshot(
     lag_ms=0.4,
     plot_ms=(1.0, 2.0, 8.0, 0.0, 4.0),
     window_s=1,
+    now_s=5,
 )
 
 
@@ -39,8 +40,12 @@ def shown(snapshot: LoadSnapshot, width: int = 100) -> str:
 def test_the_terminal_has_all_of_it() -> None:
     text = shown(SNAPSHOT)
     for told in (
-        *("0:12/1:00", "300/s of 300/s asked", "ok 3,587", "failed 13", "throttled 12"),
-        *("network 1", "p50 2.1 · p99 14.8 · max 30.0 ms from schedule", "p99 9.4 ms from send"),
+        *("0:12/1:00", "300/s sent, 300/s asked now", "ok 3,587", "failed 13", "throttled 12"),
+        *(
+            "network 1",
+            "last 5 s: p50 2.1 · p99 14.8 · max 30.0 ms from schedule",
+            "p99 9.4 ms from send",
+        ),
         *("▂▃█ ▅ up to 8.0 ms", "under way 3 · connections 5 · generator lag 0.4 ms"),
     ):
         assert told in text, text
@@ -57,7 +62,11 @@ def test_nothing_is_asked_for_in_the_closed_model() -> None:
 def test_a_log_has_it_in_one_line() -> None:
     line = SNAPSHOT.line()
     assert "\n" not in line
-    for told in ("300/s of 300/s asked", "failed 13 (throttled 12, network 1)", "lag 0.4 ms"):
+    for told in (
+        "300/s sent, 300/s asked now",
+        "failed 13 (throttled 12, network 1)",
+        "lag 0.4 ms",
+    ):
         assert told in line
 
 

@@ -59,10 +59,28 @@ def test_what_counts_as_late_can_be_said() -> None:
 
 def test_time_that_was_blocked_is_told_and_is_no_fault() -> None:
     lateness = late(1_000, 0, 0.0)
-    lateness.blocked(4.25)
+    lateness.blocked(4.25, 0.5)
     made, _ = generator(lateness)
     assert made.faults(closed=False) == []
     assert any("for 4.2 s calls were due" in note for note in made.notes())
+
+
+@pytest.mark.parametrize(("cpu_s", "valid"), [(0.5, True), (2.6, True), (2.8, False)])
+def test_a_generator_that_is_busy_while_calls_wait_is_what_they_wait_for(
+    cpu_s: float, valid: bool
+) -> None:
+    async def run() -> list[str]:
+        made, clocks = generator(late(1_000, 0, 0.0))
+        made.begin()
+        clocks.now_s += 60
+        made.lateness.blocked(3.0, cpu_s)
+        made.end()
+        return made.faults(closed=False)
+
+    faults = asyncio.run(run())
+    assert (faults == []) is valid
+    if not valid:
+        assert "in which the generator took 93% of a core" in faults[0]
 
 
 def test_a_single_stop_is_a_note() -> None:

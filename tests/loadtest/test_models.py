@@ -109,6 +109,47 @@ def test_a_drain_begins_nothing_more_and_waits_for_what_is_under_way() -> None:
     assert around.flights.under_way == 0
 
 
+def test_a_drain_records_what_was_due_and_waited() -> None:
+    async def run() -> Range:
+        around = Range(Served(lambda now, number: 0.001 if now < 1_001 else 60.0, most=4))
+        model = open_model(around, steady(60, 100))
+        asyncio.get_running_loop().call_later(3.005, model.stop)
+        await model.run()
+        return around
+
+    around = run_virtual(run())
+    # 301 were due in 3.005 s; four of them were under way, and none had a connection after that.
+    assert len(around.calls) == 301
+    never = [call for call in around.calls if call.code == "NeverSent"]
+    assert len(never) == pytest.approx(196, abs=2)
+    # A third were answered; of the others, due in 2 s, the middle one of all waited for half a one.
+    assert percentile_ms(around.calls, 50) == pytest.approx(500, abs=15)
+    assert around.lateness.blocked_s == pytest.approx(1.96, abs=0.05)
+
+
+def test_giving_up_leaves_answers_and_files_their_turns() -> None:
+    around = attacked(Served(lambda now, number: 100.0, most=1), steady(1, 5_000), grace_s=0.5)
+    assert len(around.calls) == 5_000
+    # The virtual clock moves with every turn of the loop, and not while one goes on.
+    turns = {call.done for call in around.calls if call.sent is None}
+    assert len(turns) == math.ceil(4_999 / 200)
+
+
+def test_retries_go_on_in_the_next_step() -> None:
+    async def run() -> list[int]:
+        failing = Served(lambda now, number: None)
+        around = Range(failing, retry=RetryPolicy(max_attempts=3))
+        stuck = open_model(around, steady(1, 5), grace_s=0.01)
+        failing.most = 0
+        await stuck.run()
+        failing.most = 10
+        around.flights.zero_s = asyncio.get_running_loop().time()
+        await open_model(around, steady(1, 1)).run()
+        return [call.attempts for call in around.calls]
+
+    assert run_virtual(run()) == [1, 1, 1, 1, 1, 3]
+
+
 def test_what_fails_is_tried_again_only_if_that_is_asked_for() -> None:
     def fails_twice(now: float, number: int) -> float | None:
         return None if number < 2 else 0.001

@@ -74,7 +74,7 @@ def test_a_constant_rate_is_evenly_spaced(rate: float) -> None:
     assert schedule.total == round(60 * rate)
     for number in {0, 1, schedule.total // 2, schedule.total - 1}:
         assert schedule.time_of(number) == pytest.approx(number / rate)
-    assert schedule.mean_rate == pytest.approx(rate)
+    assert schedule.mean_rate() == pytest.approx(rate)
 
 
 def test_a_ramp_asks_for_its_mean_and_for_its_rate_at_each_moment() -> None:

@@ -30,7 +30,7 @@ def _judged(calls: list[Call], window_s: float | None = 10.0) -> Judge:
 @given(some_calls)
 def test_the_whole_run_is_judged_as_its_statistics_are(calls: list[Call]) -> None:
     judge = _judged(calls, window_s=None)
-    figures = statistics(*calls)
+    figures = statistics(*calls, due_in_s=(0.0, 60.0))
     for slo, record in zip(SLOS, judge.records(), strict=True):
         verdict = slo.judge(figures)
         assert (record.text, record.held) == (slo.text, verdict.held)
@@ -46,7 +46,11 @@ def test_each_window_is_judged_as_a_run_of_its_calls(calls: list[Call]) -> None:
     }
     filled = {at: inside for at, inside in windows.items() if inside}
     for slo, record in zip(SLOS, records, strict=True):
-        failed = [at for at, inside in filled.items() if not slo.judge(statistics(*inside)).held]
+        failed = [
+            at
+            for at, inside in filled.items()
+            if not slo.judge(statistics(*inside, due_in_s=(at, at + 10))).held
+        ]
         assert record.windows == len(filled)
         assert record.failed_windows == failed
         assert record.held is bool(filled and not failed)
@@ -142,7 +146,7 @@ def test_a_run_without_calls_has_shown_nothing(window_s: float | None) -> None:
 
 
 def test_windows_without_calls_are_not_judged() -> None:
-    judge = Judge(parse_slos(["rate>=1"]), 10)
+    judge = Judge(parse_slos(["rate>=0.3"]), 10)
     for at in (0, 1, 2, 40, 41, 42):
         judge.count(call(at))
     judge.finish(50)
@@ -160,7 +164,7 @@ def test_windows_begin_after_the_warm_up_which_is_not_judged() -> None:
 
 
 def test_the_run_so_far_is_judged_every_ten_seconds() -> None:
-    judge = Judge(parse_slos(["throttled==0"]))
+    judge = Judge(parse_slos(["throttled<10%"]))
     judge.count(call(1, outcome="throttled"))
     judge.settled(9.9)
     assert not judge.broken
@@ -171,7 +175,7 @@ def test_the_run_so_far_is_judged_every_ten_seconds() -> None:
 
 
 def test_the_run_so_far_is_not_judged_without_a_call() -> None:
-    judge = WholeRun(parse_slos(["rate>=1"]), check_every_s=10)
+    judge = WholeRun(parse_slos(["p50<1ms"]), check_every_s=10)
     judge.settled(35)
     assert not judge.broken
     judge.count(call(36))
@@ -181,13 +185,54 @@ def test_the_run_so_far_is_not_judged_without_a_call() -> None:
     assert judge.broken
 
 
+@pytest.mark.parametrize(
+    ("slo", "good", "bad"),
+    [
+        ("throttled==0", 0, 1),
+        ("throttled<3", 2, 3),
+        ("errors<=2", 2, 3),
+        ("max<50ms", 0, 1),
+    ],
+)
+def test_what_no_later_call_can_mend_is_lost_at_once(slo: str, good: int, bad: int) -> None:
+    judge = Judge(parse_slos([slo]))
+    judge.count(call(0))
+    for number in range(1, bad + 1):
+        judge.settled(0.25)
+        assert judge.broken is (number > good + 1)
+        judge.count(call(number / 100, 0.1, outcome="throttled"))
+    judge.settled(0.25)
+    assert judge.broken
+
+
+@pytest.mark.parametrize("slo", ["ok>=100", "ok>99", "rate>=5"])
+def test_what_more_calls_may_mend_is_judged_at_the_end(slo: str) -> None:
+    judge = Judge(parse_slos([slo]))
+    for number in range(100):
+        judge.count(call(number / 5))
+        judge.settled(number / 5)
+        assert not judge.broken
+    judge.finish(20)
+    assert [each.held for each in judge.records()] == [True]
+
+
+def test_a_rate_is_over_all_of_the_time_that_calls_were_due_in() -> None:
+    judge = Judge(parse_slos(["rate>=299"]))
+    # The other half of a minute nothing could be sent at all.
+    for number in range(9_000):
+        judge.count(call(number / 300))
+    judge.finish(60)
+    (record,) = judge.records()
+    assert (record.held, record.measured) == (False, 150)
+
+
 def test_the_worst_window_is_what_was_measured() -> None:
     judge = Judge(parse_slos(["max<1s", "rate>=0.1"]), 10)
     for at, latency in ((1, 0.2), (2, 0.3), (11, 0.7), (13, 0.1)):
         judge.count(call(at, latency))
     judge.finish(20)
     worst = [each.measured for each in judge.records()]
-    assert worst == [700, 0.5]
+    assert worst == [700, 0.2]
 
 
 def test_without_slos_nothing_is_broken() -> None:

@@ -56,7 +56,7 @@ def test_two_windows_become_one_without_loss(moments_s: list[float]) -> None:
 def test_a_day_takes_no_more_than_the_most_windows() -> None:
     timeline = _timeline([call(float(second)) for second in range(0, 86_400, 30)])
     assert len(timeline.windows()) <= MOST_WINDOWS
-    assert timeline.window_s == 128
+    assert timeline.window_s == 256
     assert sum(window.asked for _, window in timeline.windows()) == 2_880
 
 
