@@ -107,12 +107,24 @@ VERDICTS: dict[str, Verdict] = {
     # A name that ends in `.*` speaks for every code below it that has no row of its own.
     "AuthFailure": _CREDENTIALS,
     "AuthFailure.*": _CREDENTIALS,
+    "AuthFailure.InvalidAuthorization": _CREDENTIALS,
+    "AuthFailure.InvalidSecretId": _CREDENTIALS,
+    "AuthFailure.MFAFailure": _CREDENTIALS,
+    "AuthFailure.SecretIdNotFound": _CREDENTIALS,
+    "AuthFailure.SignatureExpire": _CREDENTIALS,
+    "AuthFailure.SignatureFailure": _CREDENTIALS,
+    "AuthFailure.TokenFailure": _CREDENTIALS,
+    "AuthFailure.UnauthorizedOperation": _CREDENTIALS,
     "IpInBlacklist": _CREDENTIALS,
     "IpNotInWhitelist": _CREDENTIALS,
     "UnauthorizedOperation": _DENIED,
     "UnauthorizedOperation.*": _DENIED,
+    "UnauthorizedOperation.CamNoAuth": _DENIED,
     "RequestLimitExceeded": _THROTTLED,
     "RequestLimitExceeded.*": _THROTTLED,
+    "RequestLimitExceeded.GlobalRegionUinLimitExceeded": _THROTTLED,
+    "RequestLimitExceeded.IPLimitExceeded": _THROTTLED,
+    "RequestLimitExceeded.UinLimitExceeded": _THROTTLED,
     # One rotation a day and key: no retry within a run can outlast it.
     "RequestLimitExceeded.RotateRateLimited": Verdict(
         ErrorClass.THROTTLED, scope=Scope.KEY, advice="rotate this CMK again after 24 hours"
@@ -254,6 +266,8 @@ VERDICTS: dict[str, Verdict] = {
     # A ciphertext under another CMK must not be kept, and asking again may well yield one more.
     "WrongKeyId": _ODD,
     "WrongPlaintext": _ODD,
+    # What a load test keeps of a code that this table does not know.
+    "UnknownCode": UNKNOWN,
     # -- Codes of ours: nothing to sign with.
     "NoCredentials": _CREDENTIALS,
     "CredentialsExpired": _CREDENTIALS,

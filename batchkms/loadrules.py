@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from batchkms.errors import ConfigError
@@ -79,20 +82,41 @@ def _check_time(values: Values) -> None:
 
 
 def _check_files(values: Values) -> None:
-    """Every file that is written is another one."""
-    seen: dict[str, str] = {}
-    for field in ("output", "report", "junit", "hgrm"):
-        path = values[field]
-        if path in seen:
-            raise ConfigError(
-                f"--{seen[path]} and --{field} name the same file", hint="name different ones"
-            )
-        if path is not None:
-            seen[path] = field
-        if path == "-" and field != "output":
+    """Every file that is written is another one, however its path is written."""
+    for field in ("report", "junit", "hgrm"):
+        if values[field] == "-":
             raise ConfigError(f"--{field} takes a file", hint="name one")
-    if values["input"] is not None and values["input"] in seen and values["input"] != "-":
-        raise ConfigError(
-            f"--{seen[values['input']]} {values['input']} is the input itself",
-            hint="name another file",
-        )
+    seen: dict[str, str] = {}
+    for label, path in _written(values):
+        other = seen.setdefault(_resolved(path), label)
+        if other != label:
+            raise ConfigError(f"{other} and {label} name the same file", hint="name different ones")
+    source = values["input"]
+    written = None if source in (None, "-") else seen.get(_resolved(source))
+    if written is not None:
+        raise ConfigError(f"{written} {source} is the input itself", hint="name another file")
+
+
+def _written(values: Values) -> Iterator[tuple[str, str]]:
+    """What each file is, and its path."""
+    from batchkms.loadtest.hgrm import send_path
+    from batchkms.loadtest.runrecord import record_path
+
+    output = values["output"]
+    if output and output != "-":
+        yield "--output", output
+        yield "the unfinished --output", f"{output}.partial"
+        yield "the record of --output", str(record_path(Path(output)))
+    for field in ("report", "junit", "hgrm"):
+        if values[field]:
+            yield f"--{field}", values[field]
+    if values["hgrm"]:
+        yield "the second file of --hgrm", str(send_path(Path(values["hgrm"])))
+
+
+def _resolved(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        # What is no path at all is refused when the file is looked at.
+        return path

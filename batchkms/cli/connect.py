@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack
@@ -37,12 +38,16 @@ class Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a load test calls, and with what: no client is made of it."""
+    """Where a load test calls, and with what: no client is made of it.
+
+    `lost` is done once an emulator of the test's own has died, with its exit code; None without.
+    """
 
     endpoint: Endpoint
     region: str
     credentials: CredentialSource
     demo_key_id: str | None = None
+    lost: asyncio.Future[int] | None = None
 
 
 async def find_target(spec: JobSpec, stack: AsyncExitStack) -> Target:
@@ -51,14 +56,17 @@ async def find_target(spec: JobSpec, stack: AsyncExitStack) -> Target:
     Raises ConfigError, also when there are no credentials.
     """
     if spec.emulator:
-        child = emulator_child(data_dir=spec.data_dir, region=spec.region or "")
-        ready = await stack.enter_async_context(child)
+        child = await stack.enter_async_context(
+            emulator_child(data_dir=spec.data_dir, region=spec.region or "")
+        )
+        ready = child.ready
         credentials = Credentials(ready["secret_id"], ready["secret_key"])
         return Target(
             endpoint=parse_endpoint(ready["endpoint"]),
             region=ready["region"],
             credentials=StaticCredentials(credentials),
             demo_key_id=None if spec.key_id else ready["key_id"],
+            lost=child.ended,
         )
     source = await _credentials(spec, stack, profile=spec.profile)
     endpoint = parse_endpoint(spec.endpoint or DEFAULT_ENDPOINT)

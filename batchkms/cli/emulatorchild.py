@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,21 @@ from batchkms.errors import ConfigError
 _STDIN_FD = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child that serves: what its ready line tells, and its exit code once it has one.
+
+    `ended` is done before the end of the context only if the child died.
+    """
+
+    pid: int
+    ready: dict[str, Any]
+    ended: asyncio.Future[int]
+
+
 @asynccontextmanager
-async def emulator_child(*, data_dir: str | None, region: str) -> AsyncIterator[dict[str, Any]]:
-    """Runs one meanwhile; what its ready line tells. Raises ConfigError."""
+async def emulator_child(*, data_dir: str | None, region: str) -> AsyncIterator[Child]:
+    """Runs one meanwhile. Raises ConfigError."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "batchkms.cli.emulatorchild", region, data_dir or ""),
         stdin=asyncio.subprocess.PIPE,
@@ -32,6 +45,7 @@ async def emulator_child(*, data_dir: str | None, region: str) -> AsyncIterator[
     )
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("a process was made without the pipes that were asked for")
+    ended = asyncio.ensure_future(process.wait())
     try:
         ready = await process.stdout.readline()
         if not ready:
@@ -39,16 +53,15 @@ async def emulator_child(*, data_dir: str | None, region: str) -> AsyncIterator[
                 "the emulator could not be started",
                 hint="the line above says why; or run `batchkms emulator` and name its --endpoint",
             )
-        yield orjson.loads(ready)
+        yield Child(process.pid, orjson.loads(ready), ended)
     finally:
         process.stdin.close()
-        try:
-            async with asyncio.timeout(10.0):
-                await process.wait()
-        except TimeoutError:
+        # `wait` does not cancel what it waits for, as a timeout would.
+        done, _ = await asyncio.wait([ended], timeout=10.0)
+        if not done:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+        await ended
 
 
 async def _serve(region: str, data_dir: str) -> None:
@@ -77,6 +90,9 @@ def main(region: str, data_dir: str) -> int:
             import uvloop
 
             uvloop.run(_serve(region, data_dir))
+    except BrokenPipeError:
+        # The parent has gone before it could read the ready line.
+        return 0
     except Exception as error:
         return tell_error(error)
     return 0

@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from batchkms.errors import VERDICTS, KmsError, ProtocolError, ServiceError
-from batchkms.kms.scrub import holds, scrub
+from batchkms.kms.scrub import holds, long_forms, piece_in, scrub
 from batchkms.kms.transport import Answer
 from batchkms.kms.wire import HEADER_REGION
 
@@ -121,7 +121,7 @@ def refuse_echo(answer: dict[str, Any], plaintext: bytes, encoded: str) -> None:
     if isinstance(key_id, str) and not _UUID.fullmatch(key_id):
         fields.append(key_id)
     text = " ".join(field for field in fields if isinstance(field, str))
-    if echoes(text, plaintext, encoded):
+    if echoes(text, plaintext, encoded) or _holds_piece(answer["RequestId"], plaintext):
         raise ProtocolError(
             "EchoedPlaintext",
             "the answer repeats the plaintext where a ciphertext should be",
@@ -157,11 +157,32 @@ def without_secret(error: KmsError, secret: bytes) -> KmsError:
     """The error without anything in it of what is secret."""
     # A code that is known is the service's own word, and its letters may be in any plaintext.
     code = "" if error.code in VERDICTS else error.code
-    if holds(code, secret) or holds(error.request_id or "", secret):
+    # What is known of a longer code is the service's own word as well.
+    family, _, rest = code.partition(".")
+    unsure = rest if family in VERDICTS else code
+    request_id = error.request_id or ""
+    if (
+        holds(code, secret)
+        or holds(request_id, secret)
+        or piece_in(unsure, _forms_for(unsure, secret))
+        or _holds_piece(request_id, secret)
+    ):
         return ProtocolError(
             "EchoedPlaintext", "the error's code or RequestId repeats a secret that was sent"
         )
     return error.saying(scrub(error.message, secret))
+
+
+def _holds_piece(request_id: str, secret: bytes) -> bool:
+    """Whether a RequestId that is no UUID holds a piece of the secret."""
+    if _UUID.fullmatch(request_id):
+        return False
+    return piece_in(request_id, _forms_for(request_id, secret))
+
+
+def _forms_for(text: str, secret: bytes) -> list[str]:
+    # To write them all takes its time, and nearly no text is long enough to hold a piece.
+    return long_forms(secret) if len(text) >= 12 else []
 
 
 def refuse_token(answer: dict[str, Any], forms: Sequence[str]) -> None:
@@ -174,7 +195,9 @@ def refuse_token(answer: dict[str, Any], forms: Sequence[str]) -> None:
         text = orjson.dumps(told).decode()
     except orjson.JSONEncodeError:
         raise ProtocolError("InvalidAnswer", "the answer is nested too deeply") from None
-    if any(form in text for form in forms):
+    request_id = answer["RequestId"]
+    in_pieces = not _UUID.fullmatch(request_id) and piece_in(request_id, forms)
+    if in_pieces or any(form in text for form in forms):
         raise ProtocolError(
             "EchoedPlaintext",
             "the answer repeats the session token that was sent",

@@ -12,6 +12,7 @@ import json
 import re
 import unicodedata
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable
 from urllib.parse import quote, quote_plus, unquote_plus
 
 REDACTED = "[redacted]"
@@ -52,6 +53,19 @@ def holds(text: str, plaintext: bytes) -> bool:
     if len(plaintext) < _SHORT:
         return False
     return any(form in text for form in long_forms(plaintext)) or _repeats(text, plaintext)
+
+
+def piece_in(text: str, forms: Iterable[str]) -> bool:
+    """Whether a short text holds a run of 12 characters of one of the written forms, in any case.
+
+    A server could hand a secret that is longer than its codes and ids over piece by piece.
+    """
+    low = text.lower()
+    pieces = {low[i : i + _PIECE] for i in range(len(low) - _PIECE + 1)}
+    if not pieces:
+        return False
+    searched = {form.lower() for form in forms if len(form) >= _PIECE}
+    return any(piece in form for form in searched for piece in pieces)
 
 
 def long_forms(plaintext: bytes) -> list[str]:

@@ -1,20 +1,20 @@
 """What an answer to a call of a load test is worth: `ok`, or the class and code of its failure.
 
 As strict as `KmsClient` in what counts as ok. Of an answer nothing is kept but its code and its
-RequestId, so that only these are held to hold no secret.
+RequestId. A server could put into these what it was sent in another call, or a piece of it, which
+nobody could search for: so only codes that are known and RequestIds that are UUIDs are kept.
 """
 
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from batchkms.errors import VERDICTS, KmsError, NetworkError, ProtocolError
 from batchkms.kms.answers import (
     blob_of,
+    echoes,
     key_id_of,
     plaintext_of,
     response_of,
@@ -22,14 +22,13 @@ from batchkms.kms.answers import (
     without_error,
 )
 from batchkms.kms.requestids import RequestIds
-from batchkms.kms.scrub import holds
 from batchkms.kms.transport import Answer
 from batchkms.loadtest.call import OK
 from batchkms.loadtest.contents import Content
 from batchkms.loadtest.rows import Row
 
-LONGEST_KEPT = 128
-"""Characters of a code or RequestId at the most: no longer secret can be in them."""
+UNKNOWN_CODE = "UnknownCode"
+"""What is kept of a code that `errors.VERDICTS` does not know."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -64,7 +63,6 @@ class Judge:
 
         `token` is the session token that was sent, if one was.
         """
-        response: dict[str, Any] | None = None
         try:
             response = response_of(answer)
             request_id: str = response["RequestId"]
@@ -74,41 +72,52 @@ class Judge:
                 )
             _CHECKS[action](without_error(answer, response), content)
         except KmsError as error:
-            judged = classified(error)
-            code = "" if error.code in VERDICTS else error.code
-            request_id = error.request_id or ""
-        else:
-            judged, code = Judged(OK, None, request_id, True), ""
-        if _is_plain(request_id, content.row) and not code:
-            return judged
-        secrets = _secrets(response or {}, content.row, token)
-        if any(holds(told, secret) for told in (code, request_id) for secret in secrets):
-            return ECHOED
-        return judged
+            return _kept(classified(error), content.row, token)
+        if _is_plain(request_id, content.row):
+            return Judged(OK, None, request_id, True)
+        return _kept(Judged(OK, None, request_id, True), content.row, token)
 
 
 ECHOED = Judged("protocol", "EchoedPlaintext", None, False)
-"""What an answer is worth whose code or RequestId holds a secret."""
+"""What an answer is worth whose code or RequestId is seen to hold a secret."""
+
+
+def _kept(judged: Judged, row: Row | None, token: str | None) -> Judged:
+    """The same with nothing of the server's own making: `ECHOED` if it is plainly a secret."""
+    code, request_id = judged.code, judged.request_id
+    known = code is None or code in VERDICTS
+    plain = request_id is None or _is_plain(request_id, row)
+    if known and plain:
+        return judged
+    told = f"{'' if known else code} {'' if plain else request_id}"
+    if _echoes(told, row, token):
+        return ECHOED
+    return judged._replace(
+        code=code if known else _known_code(code or ""), request_id=request_id if plain else None
+    )
+
+
+def _known_code(code: str) -> str:
+    """What is kept of a code without a row of its own: its family, as far as that is known."""
+    family = f"{code.partition('.')[0]}.*"
+    return family if family in VERDICTS else UNKNOWN_CODE
 
 
 def _is_plain(request_id: str, row: Row | None) -> bool:
-    """Whether a RequestId can be kept without a closer look: it is a UUID, and not the secret."""
+    """Whether a RequestId can be kept: it is a UUID, and does not hold the secret."""
     if not _UUID.fullmatch(request_id):
-        return not request_id
+        return False
     return row is None or row.like_uuid is None or row.like_uuid not in request_id.lower()
 
 
-def _secrets(response: dict[str, Any], row: Row | None, token: str | None) -> list[bytes]:
-    """What must not be kept of an answer, as far as it could be in a code or a RequestId."""
-    answered = response.get("Plaintext")
-    found = [token.rstrip("=").encode()] if token else []
+def _echoes(told: str, row: Row | None, token: str | None) -> bool:
+    """Whether the call's own secrets are there as they are. Cheap: any server may ask for it."""
     if row is not None:
-        found.append(row.decoded())
-    if isinstance(answered, str) and len(answered) <= 2 * LONGEST_KEPT:
-        found.append(answered.encode())
-        with suppress(ValueError):
-            found.append(a2b_base64(answered))
-    return [secret for secret in found if len(secret) <= LONGEST_KEPT]
+        if row.like_uuid is not None and row.like_uuid in told.lower():
+            return True
+        if row.plaintext and echoes(told, row.decoded(), row.plaintext):
+            return True
+    return bool(token and token.rstrip("=") in told)
 
 
 def _encrypted(response: dict[str, Any], content: Content) -> None:

@@ -10,14 +10,15 @@ import errno
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import msgspec
 
 from batchkms.errors import InputError
 from batchkms.loadtest.call import OK, Call
-from batchkms.loadtest.runrecord import RunRecord, record_path
+from batchkms.loadtest.runrecord import MaxRateRecord, RunRecord, record_path
 from batchkms.records import ErrorClass
+from batchkms.runs.files import read_small
 from batchkms.sources.gunzip import GZIP_MAGIC, StreamBroken, gunzip
 from batchkms.sources.lines import LineSplitter, Piece
 
@@ -29,6 +30,11 @@ LONGEST_S = 1e8
 
 MOST_ACTIONS = 64
 """Figures are kept of each action: there are four."""
+
+MOST_RECORD_BYTES = 16 * 1024 * 1024
+MOST_SETTINGS = 1000
+DEEPEST_SETTING = 8
+"""Far over what is ever written."""
 
 _CHUNK_BYTES = 256 * 1024
 _CLASSES = frozenset([OK, *ErrorClass])
@@ -56,18 +62,19 @@ def read_record(path: str | Path) -> RunRecord | None:
     """The record beside a results file, None if there is none. Raises InputError."""
     where = record_path(Path(path))
     try:
-        content = where.read_bytes()
+        content = read_small(where, MOST_RECORD_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise InputError(
-            f"{where} cannot be read: {error.strerror}", hint="check its permissions"
+            f"{where} cannot be read: {error.strerror}",
+            hint="check what is there, and its permissions",
         ) from None
     try:
         record = msgspec.json.decode(content, type=RunRecord)
         wrong = _wrong_of_record(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        wrong = "" if isinstance(error, RecursionError) else str(error)
+        wrong = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
     if wrong is not None:
         raise InputError(
             f"{where} is no record of a load test: {wrong}",
@@ -186,7 +193,24 @@ def _wrong_of_record(record: RunRecord) -> str | None:
             return "a stage of it cannot be"
     if record.calls < 0 or record.warmup_s < 0:
         return "a figure of it is negative"
+    if len(record.settings) > MOST_SETTINGS:
+        return "it has too many settings"
+    if not _is_flat(record.settings, DEEPEST_SETTING):
+        return "a setting of it is nested too deeply, or a number that is too large"
+    if record.max_rate is not None:
+        if not _is_flat(record.max_rate, DEEPEST_SETTING):
+            return "its max_rate is nested too deeply, or has a number that is too large"
+        msgspec.convert(record.max_rate, MaxRateRecord)
     return None
+
+
+def _is_flat(value: Any, depth: int) -> bool:
+    """Whether nothing in it is deeper than that or an integer of more than 64 bits."""
+    if isinstance(value, dict):
+        return depth > 0 and all(_is_flat(each, depth - 1) for each in value.values())
+    if isinstance(value, list):
+        return depth > 0 and all(_is_flat(each, depth - 1) for each in value)
+    return not isinstance(value, int) or abs(value) < 2**63
 
 
 def _missing_hint(path: Path, error: OSError) -> str:

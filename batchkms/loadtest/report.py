@@ -8,7 +8,7 @@ from typing import Any
 
 from batchkms.latency import Latencies
 from batchkms.loadtest.reportplots import plots_of
-from batchkms.loadtest.runrecord import RunRecord, StageRecord
+from batchkms.loadtest.runrecord import MaxRateRecord, RunRecord, StageRecord, StepRecord
 from batchkms.loadtest.statistics import Statistics
 from batchkms.reporting.html.page import (
     Markup,
@@ -34,6 +34,11 @@ from batchkms.reporting.html.words import (
 
 _POINTS = (50.0, 90.0, 99.0, 99.9)
 _HEAD = ("p50", "p90", "p99", "p99.9", "max", "mean")
+
+_MOST_ROWS = 200
+_MOST_STAGES = 8
+_FOUND = [name for name in MaxRateRecord.__struct_fields__ if name != "steps"]
+_OF_STEPS = StepRecord.__struct_fields__
 
 
 def render_loadtest(
@@ -145,7 +150,15 @@ def _slos(records: Sequence[RunRecord], called: Sequence[str]) -> str:
                 (slo.text, *_by(name, records), outcome, measured, windows, begins + more or "–")
             )
     head = ("SLO", *_by("generator", records), "outcome", "measured", "broken", "broken from")
-    return table("What was asked for and what came of it", head, rows, words=len(head))
+    shown = _capped(rows, len(head))
+    return table("What was asked for and what came of it", head, shown, words=len(head))
+
+
+def _capped(rows: Sequence[Sequence[object]], columns: int) -> list[Sequence[object]]:
+    """The first of many rows, and how many more there are."""
+    left = len(rows) - _MOST_ROWS
+    more = [[f"… {left:,} more", *[""] * (columns - 1)]] if left > 0 else []
+    return [*rows[:_MOST_ROWS], *more]
 
 
 def _by(name: str, records: Sequence[RunRecord]) -> list[str]:
@@ -166,7 +179,7 @@ def _max_rate(records: Sequence[RunRecord], called: Sequence[str]) -> str:
         (str(key).replace("_", " "), *_by(name, records), setting(value))
         for record, name in zip(records, called, strict=True)
         for key, value in (record.max_rate or {}).items()
-        if key != "steps"
+        if key in _FOUND
     ]
     head = ("figure", *_by("generator", records), "found")
     return table("What the search for it found", head, rows, words=len(head))
@@ -177,11 +190,21 @@ def _steps(records: Sequence[RunRecord], called: Sequence[str]) -> Iterator[str]
     for record, name in zip(records, called, strict=True):
         steps = (record.max_rate or {}).get("steps")
         if isinstance(steps, list) and steps and all(isinstance(each, dict) for each in steps):
-            names = list(dict.fromkeys(key for step in steps for key in step))
+            names = [key for key in _OF_STEPS if any(key in step for step in steps)]
+            if not names:
+                continue
             caption = "Its steps" if len(records) == 1 else f"The steps of {name}"
             head = [str(key).replace("_", " ") for key in names]
-            rows = [[setting(step.get(key)) for key in names] for step in steps]
-            yield table(caption, head, rows, words=len(head))
+            shown = steps[:_MOST_ROWS]
+            rows = [[_short(step.get(key)) for key in names] for step in shown]
+            rows += [[""] * len(names)] * (len(steps) - len(shown))
+            yield table(caption, head, _capped(rows, len(head)), words=len(head))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        value = dict(list(value.items())[:_MOST_STAGES])
+    return setting(value)[:500]
 
 
 def _plots(figures: Sequence[str]) -> str:
@@ -331,6 +354,7 @@ def _schedule(stages: Sequence[StageRecord]) -> str:
         f"{span(stage.duration_s)} at {stage.from_rate:g}/s"
         if stage.from_rate == stage.to_rate
         else f"{span(stage.duration_s)} from {stage.from_rate:g} to {stage.to_rate:g}/s"
-        for stage in stages
+        for stage in stages[:_MOST_STAGES]
     ]
-    return ", then ".join(shown)
+    left = len(stages) - len(shown)
+    return ", then ".join([*shown, *([f"… {left:,} more"] if left else [])])

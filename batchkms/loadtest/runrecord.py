@@ -61,6 +61,37 @@ class ConnectionsRecord(msgspec.Struct, frozen=True, kw_only=True):
     tls_max_ms: float | None = None
 
 
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of the search for the highest rate; see `steps.Step`."""
+
+    rate: float | None = None
+    asked_s: float | None = None
+    took_s: float | None = None
+    held: bool | None = None
+    valid: bool | None = None
+    calls: int | None = None
+    errors: int | None = None
+    measured: dict[str, float] | None = None
+    goodput: float | None = None
+    lasting: bool | None = None
+
+
+class MaxRateRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of `max_rate`; see `MaxRate.as_json`."""
+
+    rate: float | None = None
+    lowest_failed: float | None = None
+    limited_by: str | None = None
+    held_steps: int | None = None
+    held_calls: int | None = None
+    held_s: float | None = None
+    failed_steps: int | None = None
+    goodput: float | None = None
+    confirmed: bool | None = None
+    confidence: str | None = None
+    steps: list[StepRecord] = []
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One load test. `started_at` is Unix time of its first scheduled moment.
 

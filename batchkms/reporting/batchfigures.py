@@ -24,6 +24,9 @@ MOST_EXAMPLES = 5
 MOST_ATTEMPTS = 20
 """Rows that took more are counted under this number and more."""
 
+LONGEST_MS = 1e11
+"""No call takes three years; whatever says so is damaged."""
+
 OTHER = "OtherCodes"
 _PARTIAL = ".partial"
 _POINTS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
@@ -130,6 +133,13 @@ def read_batch(path: str) -> BatchFigures:
     try:
         with open(path, "rb") as file:
             for row in read_results(file, sink_of_file(file, name)):
+                latency_ms = row.result.latency_ms
+                # Not even NaN is between these.
+                if latency_ms is not None and not 0 <= latency_ms <= LONGEST_MS:
+                    raise InputError(
+                        f"{path}: line {row.line:,}: its latency cannot be",
+                        hint="copy the file again: no run writes that",
+                    )
                 figures.count(row.result)
     except BadResultFile as bad:
         if not (bad.torn and path.endswith(_PARTIAL)):

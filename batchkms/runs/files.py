@@ -44,6 +44,22 @@ def create_private(path: Path) -> int:
     return fd
 
 
+def read_small(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file. Raises OSError, also for any other and for a longer one.
+
+    A FIFO would make the opening wait, and a device would never end.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        # It may grow meanwhile.
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {most_bytes:,} bytes")
+    return content
+
+
 def open_own(path: Path) -> int:
     """A descriptor, to read and write, of a regular file that is this user's alone.
 

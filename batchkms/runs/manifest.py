@@ -16,11 +16,16 @@ import orjson
 
 from batchkms._version import __version__
 from batchkms.errors import ConfigError, OutputError
-from batchkms.runs.files import replace_file
+from batchkms.runs.files import read_small, replace_file
 from batchkms.runs.fingerprint import Prefix
 from batchkms.tally import Tally
 
 FORMAT_VERSION = 1
+
+LONGEST_BYTES = 64 * 1024 * 1024
+"""Far over the longest timeline and the most keys."""
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Read(msgspec.Struct):
@@ -49,11 +54,14 @@ class _Output(msgspec.Struct):
 
 
 class _Counts(msgspec.Struct):
-    rows: int
-    ok: int
-    failed: int
-    by_class: dict[str, int]
-    by_key: dict[str, int]
+    rows: _Count
+    ok: _Count
+    failed: _Count
+    by_class: dict[str, _Count]
+    by_key: dict[str, _Count]
+    calls: _Count = 0
+    retries: _Count = 0
+    throttled: _Count = 0
 
 
 class _Retrying(msgspec.Struct):
@@ -70,9 +78,6 @@ class _InPlace(msgspec.Struct):
     unread: int
     sha256: str | None = None
     results_sha256: str | None = None
-
-
-_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Window(msgspec.Struct):
@@ -125,7 +130,7 @@ class Manifest:
     def load(cls, path: Path) -> Self | None:
         """The manifest that is there, None if there is none. Raises ConfigError."""
         try:
-            content = orjson.loads(path.read_bytes())
+            content = orjson.loads(read_small(path, LONGEST_BYTES))
             if content["format"] != FORMAT_VERSION:
                 raise ConfigError(
                     f"{path} has the format {content['format']!r}, and this batchkms reads "
@@ -139,7 +144,8 @@ class Manifest:
             return None
         except OSError as error:
             raise ConfigError(
-                f"{path} cannot be read: {error.strerror}", hint="check its permissions"
+                f"{path} cannot be read: {error.strerror}",
+                hint="check what is there, and its permissions",
             ) from None
         except (
             orjson.JSONDecodeError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import orjson
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkms.errors import KmsError, ProtocolError, ServiceError
-from batchkms.kms.answers import parse_answer
+from batchkms.kms.answers import parse_answer, refuse_echo, refuse_token, without_secret
+from batchkms.kms.scrub import long_forms
 from batchkms.kms.transport import Answer
 
 
@@ -122,3 +124,30 @@ def test_any_json_is_a_response_or_a_kms_error(document: Any, status: int) -> No
         assert error.code
     else:
         assert isinstance(answer["RequestId"], str) and answer["RequestId"]
+
+
+LONG = "".join(f"Kx{number:04}" for number in range(600))
+"""A secret that is longer than any code."""
+
+
+@pytest.mark.parametrize("piece", [LONG[1_000:1_012], LONG[:12].upper(), LONG.encode().hex()[5:17]])
+def test_a_piece_of_a_long_secret_in_a_code_or_request_id(piece: str) -> None:
+    for error in (
+        ServiceError(piece, "m"),
+        ServiceError(f"InternalError.{piece}", "m"),
+        ServiceError("InternalError", "m", request_id=f"r-{piece}"),
+    ):
+        assert without_secret(error, LONG.encode()).code == "EchoedPlaintext"
+    with pytest.raises(ProtocolError) as caught:
+        refuse_echo({"RequestId": piece}, LONG.encode(), b64encode(LONG.encode()).decode())
+    assert caught.value.code == "EchoedPlaintext"
+    with pytest.raises(ProtocolError) as caught:
+        refuse_token({"RequestId": piece}, long_forms(LONG.encode()))
+    assert caught.value.code == "EchoedPlaintext"
+
+
+def test_the_words_of_the_service_are_no_piece_of_a_secret() -> None:
+    uuid = "5b2e9a1c-0000-4000-8000-1234567890ab"
+    secret = f"InvalidParameterValue of {uuid} and more of it".encode()
+    error = ServiceError("InvalidParameterValue.NewCode", "m", request_id=uuid[:-4] + "ffff")
+    assert without_secret(error, secret).code == "InvalidParameterValue.NewCode"

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkms.errors import CredentialsError, NetworkError, ProtocolError, ServiceError
+from batchkms.errors import (
+    CredentialsError,
+    NetworkError,
+    ProtocolError,
+    ServiceError,
+    verdict_for,
+)
 from batchkms.kms.transport import Answer
 from batchkms.loadtest.contents import Content
 from batchkms.loadtest.judging import ECHOED, Judge, Judged, classified
@@ -136,13 +142,39 @@ def test_a_good_answer_with_another_status(status: int, expected: Judged) -> Non
         ("InternalError", "internal"),
         ("ResourceUnavailable.CmkDisabled", "key_unavailable"),
         ("AuthFailure.SignatureFailure", "unauthorized"),
-        ("Some.NewCode", "unknown"),
+        ("RequestLimitExceeded.UinLimitExceeded", "throttled"),
     ],
 )
 def test_errors_of_the_service(code: str, outcome: str) -> None:
     error = {"Error": {"Code": code, "Message": "no"}}
     for status in (200, 400):
         assert judged("encrypt", error, status=status) == Judged(outcome, code, ID, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "kept"),
+    [
+        ("Some.NewCode", "unknown", "UnknownCode"),
+        ("AuthFailure.NewCode", "unauthorized", "AuthFailure.*"),
+        ("InternalError.A.B", "internal", "InternalError.*"),
+    ],
+)
+def test_a_code_that_nobody_knows_is_not_kept(code: str, outcome: str, kept: str) -> None:
+    error = {"Error": {"Code": code, "Message": "no"}}
+    assert judged("encrypt", error) == Judged(outcome, kept, ID, True)
+    assert verdict_for(kept).error_class == outcome
+
+
+def test_a_request_id_that_is_no_uuid_is_not_kept_and_known_again() -> None:
+    judge = Judge()
+    for _ in range(2):
+        response = {**GOOD["encrypt"], "RequestId": ID}
+        judge.judged("encrypt", content_of("encrypt"), answer(response), None)
+    response = {**GOOD["encrypt"], "RequestId": "r-1"}
+    good = judge.judged("encrypt", content_of("encrypt"), answer(response), None)
+    again = judge.judged("encrypt", content_of("encrypt"), answer(response), None)
+    assert good == Judged("ok", None, None, True)
+    assert again == Judged("protocol", "RepeatedRequestId", None, False)
 
 
 def test_an_answer_that_comes_again() -> None:
@@ -171,38 +203,49 @@ def test_a_plaintext_is_not_learned_from_a_bad_answer() -> None:
 
 
 SECRET_ROW = Row(Record(seq=1, id="1", plaintext=CANARY.encode()))
-WRITTEN = [
+AS_IT_IS = [
     CANARY,
-    CANARY.upper(),
     CANARY.encode().hex(),
     base64.urlsafe_b64encode(CANARY.encode()).decode().rstrip("="),
     f"x-{CANARY}.9",
 ]
+DISGUISED = [CANARY.upper(), CANARY[:13], CANARY[::-1]]
 
 
-@pytest.mark.parametrize("written", WRITTEN)
-def test_no_request_id_that_repeats_a_secret_is_kept(written: str) -> None:
+@pytest.mark.parametrize("written", AS_IT_IS)
+def test_a_request_id_that_is_the_secret_of_the_call(written: str) -> None:
     changes = {"RequestId": written}
     assert judged("encrypt", changes, row=SECRET_ROW) == ECHOED
-    assert judged("encrypt", changes, token=CANARY) == ECHOED
-    encoded = base64.b64encode(CANARY.encode()).decode()
-    assert judged("decrypt", {**changes, "Plaintext": encoded}) == ECHOED
-    assert judged("encrypt", changes).request_id == written
     error = {"Error": {"Code": "InternalError", "Message": "no"}}
     assert judged("encrypt", {**changes, **error}, row=SECRET_ROW) == ECHOED
+    assert judged("encrypt", {"RequestId": CANARY}, token=f"{CANARY}==") == ECHOED
+
+
+@pytest.mark.parametrize("written", [*AS_IT_IS, *DISGUISED])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_no_request_id_with_the_secret_of_another_call_is_kept(written: str, action: str) -> None:
+    assert judged(action, {"RequestId": written}) == Judged("ok", None, None, True)
+    error = {"Error": {"Code": "InternalError", "Message": "no"}}
+    found = judged(action, {**error, "RequestId": written})
+    assert found == Judged("internal", "InternalError", None, True)
 
 
 WORD = "Canary5Tt8.Wb62nR"
 """A plaintext that could be a code."""
 
 
-@pytest.mark.parametrize("written", [WORD, WORD.lower(), f"Bad.{WORD}", WORD.encode().hex()])
-def test_no_code_that_repeats_a_secret_is_kept(written: str) -> None:
+@pytest.mark.parametrize("written", [WORD, f"Bad.{WORD}", WORD.encode().hex()])
+def test_a_code_that_is_the_secret_of_the_call(written: str) -> None:
     row = Row(Record(seq=1, id="1", plaintext=WORD.encode()))
     error = {"Error": {"Code": written, "Message": "no"}}
     assert judged("encrypt", error, row=row) == ECHOED
-    assert judged("encrypt", error, token=WORD) == ECHOED
-    assert judged("encrypt", error).code == written
+    assert judged("encrypt", {"Error": {"Code": WORD}}, token=WORD) == ECHOED
+
+
+@pytest.mark.parametrize("written", [WORD, WORD.lower(), WORD[:12], f"InternalError.{WORD}"])
+def test_no_code_with_the_secret_of_another_call_is_kept(written: str) -> None:
+    error = {"Error": {"Code": written, "Message": "no"}}
+    assert judged("encrypt", error).code in ("UnknownCode", "InternalError.*")
 
 
 def test_a_plaintext_that_a_uuid_can_hold() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from batchkms.errors import InputError
-from batchkms.loadtest.reading import read_calls, read_record
+from batchkms.errors import ConfigError, InputError
+from batchkms.loadtest.reading import MOST_RECORD_BYTES, read_calls, read_record
+from batchkms.reporting.kinds import kind_of
+from batchkms.runs.manifest import Manifest
 from tests.loadtest.samples import calls, record, written
 
 GOOD = b'{"scheduled":0.5,"sent":0.5,"done":0.51,"action":"encrypt","class":"ok","bytes":9}\n'
@@ -133,4 +137,52 @@ def test_a_record_with_more_in_it_is_read(tmp_path: Path) -> None:
     assert read_record(tmp_path / "out.jsonl") == record()
     (tmp_path / "out.jsonl.run.json").write_text("[" * 100_000)
     with pytest.raises(InputError, match="no record of a load test"):
+        read_record(tmp_path / "out.jsonl")
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"settings": {"a": _nested(600)}}, "nested too deeply"),
+        ({"max_rate": {"a": _nested(600)}}, "nested too deeply"),
+        ({"settings": {"a": _nested(9)}}, "nested too deeply"),
+        ({"settings": {str(number): 1 for number in range(1001)}}, "too many settings"),
+        ({"settings": {"a": 10**400}}, "too large"),
+        ({"max_rate": {"rate": None, "limited_by": 5}}, r"str.*limited_by"),
+        ({"max_rate": {"steps": [{"calls": "many"}]}}, r"steps\[0\]\.calls"),
+        ({"max_rate": {"steps": {}}}, r"\$\.steps"),
+    ],
+)
+def test_a_record_that_no_report_can_show_is_refused(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    noted = {**json.loads(msgspec.json.encode(record())), **changes}
+    (tmp_path / "out.jsonl.run.json").write_text(json.dumps(noted))
+    with pytest.raises(InputError, match=rf"run\.json is no record .*{reason}"):
+        read_record(tmp_path / "out.jsonl")
+
+
+def test_a_record_that_is_no_file_or_too_long_is_refused(tmp_path: Path) -> None:
+    where = tmp_path / "out.jsonl.run.json"
+    (tmp_path / "out.jsonl").write_bytes(GOOD)
+    os.mkfifo(where)
+    for _ in range(2):
+        with pytest.raises(InputError, match="it is no regular file"):
+            read_record(tmp_path / "out.jsonl")
+        with pytest.raises(ConfigError, match="it is no regular file"):
+            Manifest.load(where)
+        assert kind_of(str(tmp_path / "out.jsonl")) == "loadtest"
+        where.unlink()
+        where.symlink_to("/dev/zero")
+    where.unlink()
+    with where.open("wb") as file:
+        file.truncate(MOST_RECORD_BYTES + 1)
+    with pytest.raises(InputError, match="more than 16,777,216 bytes"):
         read_record(tmp_path / "out.jsonl")

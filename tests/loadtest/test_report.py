@@ -16,9 +16,10 @@ import pytest
 from batchkms.loadtest.call import Call
 from batchkms.loadtest.report import render_loadtest
 from batchkms.loadtest.reportplots import plots_of
-from batchkms.loadtest.runrecord import RunRecord
+from batchkms.loadtest.runrecord import RunRecord, SloRecord, StageRecord
 from batchkms.loadtest.statistics import Statistics
 from batchkms.reporting.html.page import Plot
+from tests.loadtest.calls import statistics
 from tests.loadtest.samples import FAILED, HELD, calls, failed, record
 
 HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>'\"&\u202e\x1b[31m"
@@ -215,3 +216,19 @@ def test_several_generators_are_put_beside_each_other() -> None:
     assert "one.jsonl: It lagged." in parts.text
     assert "max-connections 64 32 differs" in parts.text
     assert "of 200.0/s asked" in parts.text
+
+
+def test_a_small_record_makes_no_large_report() -> None:
+    many = record(
+        max_rate={"odd": "x", "steps": [{"rate": 1.0, f"key-{n}": 1} for n in range(2_500)]},
+        slos=[SloRecord(text="p99<5ms", held=True, measured=1.0)] * 20_000,
+        stages=[StageRecord(duration_s=1, from_rate=1, to_rate=2)] * 100_000,
+    )
+    html = render_loadtest(statistics(), [many], "t")
+    bare = render_loadtest(statistics(), [record()], "t")
+    assert len(html) < len(bare) + 150_000
+    assert "key-1" not in html
+    for more in ("… 2,300 more", "… 19,800 more", "… 99,992 more"):
+        assert more in html
+    empty = render_loadtest(statistics(), [record(max_rate={"steps": [{}]})], "t")
+    assert "Its steps" not in empty

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from batchkms.errors import InputError
+from batchkms.errors import ConfigError, InputError
 from batchkms.records import ErrorClass, Result
 from batchkms.reporting.batchfigures import MOST_ATTEMPTS, read_batch
 from batchkms.reporting.html.batch import allowed_rate, rate_plots, render_batch
+from batchkms.runs.manifest import Manifest
 from batchkms.sinks import open_sink
 
 SECRETS = ("canary-plaintext", "canary-ciphertext", "canary-context", "canary-message", "canary-id")
@@ -181,3 +182,32 @@ def test_a_torn_row_is_told_in_a_partial_file_and_refused_elsewhere(tmp_path: Pa
 )
 def test_the_rate_that_settings_allow(settings: dict[str, Any], allowed: int | None) -> None:
     assert allowed_rate(settings) == allowed
+
+
+@pytest.mark.parametrize("latency", ["1e308", "-1e308", "-1", "1e12", "NaN", "Infinity"])
+def test_a_latency_that_cannot_be_is_refused(tmp_path: Path, latency: str) -> None:
+    row = '{"seq":1,"id":"a","status":"failed","class":"internal","code":"X","latency_ms":%s}'
+    (tmp_path / "o.jsonl").write_text(row % latency + "\n")
+    head = "seq,id,status,key_id,ciphertext,encryption_context,class,code,message,request_id,"
+    (tmp_path / "o.csv").write_text(
+        f"{head}attempts,latency_ms\n1,a,failed,,,,internal,X,,,1,{latency}\n"
+    )
+    for name, line in (("o.jsonl", 1), ("o.csv", 2)):
+        with pytest.raises(InputError, match=rf"{name}: line {line}: "):
+            read_batch(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("wrong", [{"calls": "x"}, {"retries": None}, {"throttled": -1}])
+def test_a_manifest_with_wrong_counts_is_not_used(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    counts = {"rows": 1, "ok": 1, "failed": 0, "by_class": {}, "by_key": {}, **wrong}
+    content = {
+        **{"format": 1, "command": "encrypt", "state": "finished", "settings": {}},
+        **{"input": {"path": "i", "format": "csv"}, "output": {"path": "o", "format": "csv"}},
+        "counts": counts,
+    }
+    path = tmp_path / "o.jsonl.run.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="is no manifest"):
+        Manifest.load(path)
+    path.write_text(json.dumps({**content, "counts": {**counts, **dict.fromkeys(wrong, 1)}}))
+    assert Manifest.load(path) is not None

@@ -18,6 +18,10 @@ MAX_HEAD_BYTES = 64 * 1024
 """For an answer's head and those of interim answers together; and as much again for all that is
 no body in a chunked one: trailers and chunk extensions."""
 
+_MOST_CHUNKS, _BYTES_PER_CHUNK = 4096, 1024
+"""So many chunks, and one more for so many bytes: smaller ones cost the reader its time, which
+would be taken for the server's."""
+
 _CHUNK_FRAME_BYTES = 20
 """What a chunk may have around it besides: a size of 16 digits and two line ends."""
 
@@ -220,8 +224,10 @@ class AnswerReader:
             raise _TooLong
 
     def on_chunk_header(self) -> None:
-        """Counts, for the framing that it may take."""
+        """Counts, for the framing that it may take; too many are an attack."""
         self._chunks += 1
+        if self._chunks > _MOST_CHUNKS + len(self._body) // _BYTES_PER_CHUNK:
+            raise ValueError
 
     def on_message_complete(self) -> None:
         """Notes the end of an answer, or of an interim one."""

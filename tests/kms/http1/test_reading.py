@@ -220,7 +220,9 @@ def test_what_is_no_body_does_not_grow_for_ever(forever: list[bytes]) -> None:
 @pytest.mark.parametrize("over", [0, 1])
 def test_the_longest_body(over: int) -> None:
     body = b"x" * (MAX_ANSWER_BYTES + over)
-    tiny = b"1\r\nx\r\n" * len(body)
+    # The smallest of which an answer can be made at any length.
+    cut = [body[at : at + 1024] for at in range(0, len(body), 1024)]
+    tiny = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in cut)
     for data in (
         OK + b"Content-Length: %d\r\n\r\n" % len(body) + body,
         CHUNKED + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n",
@@ -316,3 +318,19 @@ def test_mutated_answers_for_ten_minutes() -> None:
         for _ in range(1000):
             seed += 1
             check_any(random.Random(seed))  # noqa: S311 - a test, not a secret
+
+
+@pytest.mark.parametrize(("chunks", "size", "fine"), [(4000, 1, True), (4200, 1, False)])
+def test_chunks_are_not_so_small_that_reading_them_takes_long(
+    chunks: int, size: int, fine: bool
+) -> None:
+    body = b"%x\r\n%s\r\n" % (size, b"x" * size) * chunks + b"0\r\n\r\n"
+    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    if fine:
+        answer = AnswerReader().feed(data)
+        assert answer is not None
+        assert len(answer.body) == chunks * size
+        return
+    with pytest.raises(ProtocolError) as refused:
+        AnswerReader().feed(data)
+    assert refused.value.code == "InvalidAnswer"
