@@ -336,3 +336,14 @@ async def test_a_dry_run_tells_of_each_step_and_sends_nothing(
         ended = batchkms("retry", "enc.jsonl", "--dry-run", *options)
         assert (ended.code, ended.errors, told in ended.stderr) == (0, [], True), ended.stderr
     assert (sorted(batchkms.folder.iterdir()), calls(kms)) == (files, before)
+
+
+async def test_a_dry_run_of_a_load_test_sends_nothing(batchkms: Program, kms: Emulator) -> None:
+    batchkms.write("job.toml", '[[step]]\ncommand = "loadtest"\noutput = "calls.jsonl"\n')
+    before = calls(kms)
+    ended = await batchkms.beside(
+        *("run", "job.toml", *_target(kms, "20"), "--dry-run"), environ=credentials(kms)
+    )
+    assert (ended.code, ended.errors, calls(kms)) == (0, [], before), ended.stderr
+    assert "calls: 1,200\n" in ended.stderr
+    assert not (batchkms.folder / "calls.jsonl").exists()
