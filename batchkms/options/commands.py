@@ -77,6 +77,7 @@ def _for_loadtest(options: tuple[Option, ...]) -> tuple[Option, ...]:
         "rate": {
             "parse": whole(1, MAX_RATE),
             "metavar": "N",
+            "shown_default": "300; 50 to begin with for --find-max",
             "help": "Calls per second, with --find-max those to begin with.",
         },
         "concurrency": {"help": "With --closed: calls under way at any time."},
