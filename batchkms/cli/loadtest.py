@@ -15,6 +15,7 @@ from batchkms._version import __version__
 from batchkms.cli.connect import Target, find_target
 from batchkms.cli.inputs import open_input
 from batchkms.cli.loadfiles import LoadFiles
+from batchkms.cli.loadplan import say_plan
 from batchkms.cli.logs import log_to_stderr
 from batchkms.cli.loops import fast_runner
 from batchkms.cli.main import command_options, printable
@@ -72,6 +73,8 @@ def run_loadtest(spec: JobSpec) -> int:
     Raises ConfigError and InputError before any call, OutputError when calls cannot be kept.
     """
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
+    if spec.dry_run:
+        return say_plan(spec)
     return fast_runner()(_run(spec))
 
 

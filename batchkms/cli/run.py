@@ -19,6 +19,7 @@ from batchkms.cli.commands import RUNNABLE, run_spec
 from batchkms.cli.logs import log_to_stderr
 from batchkms.cli.main import EXIT_INTERRUPTED, tell, tell_error, with_options
 from batchkms.errors import BatchKmsError
+from batchkms.job import JobSpec
 from batchkms.jobsteps import Step, not_yet_made, read_step_again, read_steps
 from batchkms.options import COMMON, DRY_RUN, OF_COMMAND, PER_JOB
 from batchkms.reporting.summary import Exit
@@ -70,7 +71,7 @@ def run_steps(read: ReadSteps) -> int:
         return _rehearsed(steps, read)
     codes: dict[str, int] = {}
     for step in steps:
-        code = _run_step(step, steps, read)
+        code = _run_step(_resumable(step, steps), steps, read)
         if code and not (step.allow_failures and code in _ROWS_FAILED):
             return _stopped_at(step, steps, code)
         # A retry has the last word on the rows of its output.
@@ -112,6 +113,9 @@ def _run_step(step: Step, steps: list[Step], read: ReadSteps) -> int:
     try:
         if (code := _left_to_its_retry(step, steps)) is not None:
             return code
+        if _resumed(steps) and _load_finished(spec):
+            log.info("nothing to do: the load test of %s was finished", spec.output)
+            return int(Exit.OK)
         return run_spec(spec, again=partial(read_step_again, read, step))
     except KeyboardInterrupt:
         return tell("interrupted", None, EXIT_INTERRUPTED)
@@ -122,6 +126,37 @@ def _run_step(step: Step, steps: list[Step], read: ReadSteps) -> int:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
         gc.collect()
+
+
+def _resumed(steps: list[Step]) -> bool:
+    """Whether the list is resumed. A load test has no such option: other steps say it."""
+    return any(step.spec.resume for step in steps)
+
+
+def _load_finished(spec: JobSpec) -> bool:
+    """Whether it is a load test whose results are there, of a run that came to its end."""
+    return _load_state(spec) == "finished" and Path(spec.output).exists()
+
+
+def _load_state(spec: JobSpec) -> str | None:
+    """How the load test ended that has left a record; None if there is none."""
+    if spec.command != "loadtest" or spec.output in ("", "-"):
+        return None
+    from batchkms.loadtest.reading import read_record
+
+    record = read_record(spec.output)
+    return None if record is None else record.state
+
+
+def _resumable(step: Step, steps: list[Step]) -> Step:
+    """The step; one that begins a load test anew may replace what an unfinished one has left."""
+    spec = step.spec
+    if not _resumed(steps) or spec.command != "loadtest" or spec.output in ("", "-"):
+        return step
+    left = Path(f"{spec.output}.partial").exists() and not Path(spec.output).exists()
+    if left or _load_state(spec) in ("interrupted", "aborted"):
+        return replace(step, spec=replace(spec, overwrite=True))
+    return step
 
 
 def _left_to_its_retry(step: Step, steps: list[Step]) -> int | None:

@@ -77,10 +77,12 @@ def _for_loadtest(options: tuple[Option, ...]) -> tuple[Option, ...]:
         "rate": {
             "parse": whole(1, MAX_RATE),
             "metavar": "N",
+            "shown_default": "300; 50 to begin with for --find-max",
             "help": "Calls per second, with --find-max those to begin with.",
         },
         "concurrency": {"help": "With --closed: calls under way at any time."},
         "max-attempts": {"default": 1, "help": "Calls for one that is due; more than 1 retries."},
+        "dry-run": {"help": "Say the schedule, calls, endpoint and files; send nothing."},
         "deadline": {"help": "With --max-attempts: for all attempts of a call."},
     }
     return tuple(replace(option, **changed.get(option.name, {})) for option in options)
@@ -119,7 +121,13 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
     "retry": (*_common(without=(*_OF_THE_ROWS, "overwrite", "key-id")), DRY_RUN, CLASS),
     "audit": (*_only("output", "summary"), NO_INPUT),
     "inspect": _only("format", "summary"),
-    "loadtest": (*_for_loadtest(_LOADTEST), INPUT_PROFILE, CIPHERTEXT_FIELD, *LOAD, SEED),
+    "loadtest": (
+        *_for_loadtest((*_LOADTEST, DRY_RUN)),
+        INPUT_PROFILE,
+        CIPHERTEXT_FIELD,
+        *LOAD,
+        SEED,
+    ),
 }
 
 # Of those with one name the first: a load test takes less of some.

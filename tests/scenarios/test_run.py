@@ -336,3 +336,32 @@ async def test_a_dry_run_tells_of_each_step_and_sends_nothing(
         ended = batchkms("retry", "enc.jsonl", "--dry-run", *options)
         assert (ended.code, ended.errors, told in ended.stderr) == (0, [], True), ended.stderr
     assert (sorted(batchkms.folder.iterdir()), calls(kms)) == (files, before)
+
+
+async def test_a_dry_run_of_a_load_test_sends_nothing(batchkms: Program, kms: Emulator) -> None:
+    batchkms.write("job.toml", '[[step]]\ncommand = "loadtest"\noutput = "calls.jsonl"\n')
+    before = calls(kms)
+    ended = await batchkms.beside(
+        *("run", "job.toml", *_target(kms, "20"), "--dry-run"), environ=credentials(kms)
+    )
+    assert (ended.code, ended.errors, calls(kms)) == (0, [], before), ended.stderr
+    assert "calls: 1,200\n" in ended.stderr
+    assert not (batchkms.folder / "calls.jsonl").exists()
+
+
+async def test_a_finished_load_test_is_passed_over_and_an_unfinished_one_begun_anew(
+    batchkms: Program, kms: Emulator
+) -> None:
+    load = 'command = "loadtest"\noutput = "calls.jsonl"\nduration = "1s"\nlag-limit = "5s"'
+    encrypt = 'command = "encrypt"\ninput = "in.jsonl"\noutput = "enc.jsonl"'
+    batchkms.write("in.jsonl", to_jsonl(_rows(2)))
+    batchkms.write("job.toml", f"[[step]]\n{load}\n[[step]]\n{encrypt}\n")
+    batchkms.write("calls.jsonl.partial", "")
+    command = ("run", "job.toml", *_target(kms, "20"), "--resume")
+    first = await batchkms.beside(*command, environ=credentials(kms))
+    assert (first.code, first.errors) == (0, []), first.stderr
+    assert not (batchkms.folder / "calls.jsonl.partial").exists()
+    before = calls(kms)
+    again = await batchkms.beside(*command, environ=credentials(kms))
+    assert (again.code, again.errors, calls(kms)) == (0, [], before), again.stderr
+    assert "nothing to do: the load test of calls.jsonl was finished" in again.stderr
