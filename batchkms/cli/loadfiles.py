@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from batchkms.errors import OutputError
+from batchkms.errors import OutputError, RunStopped
 from batchkms.job import JobSpec
 from batchkms.loadtest.hgrm import hgrm_text, send_path
 from batchkms.loadtest.junit import junit_xml
@@ -51,8 +51,8 @@ class LoadFiles:
                 await self.calls.abandon(None)
 
     async def end(
-        self, record: RunRecord, statistics: Statistics, error: OutputError | None
-    ) -> OutputError | None:
+        self, record: RunRecord, statistics: Statistics, error: RunStopped | None
+    ) -> RunStopped | None:
         """Writes every file, as far as that can be; the first error there was."""
         self._ended = True
         if self.calls is not None:

@@ -22,7 +22,7 @@ from batchkms.cli.main import command_options, printable
 from batchkms.cli.metrics import load_metrics
 from batchkms.cli.running import end_on_signals, signals_drain
 from batchkms.cli.telling import told
-from batchkms.errors import ConfigError, OutputError
+from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.signedrequests import signed_requests
@@ -129,16 +129,26 @@ def _test(
     return LoadTest(_plan(spec), pool, workload, dials=dials, calls=files.calls, renew=renew)
 
 
-async def _attacked(spec: JobSpec, target: Target, test: LoadTest) -> OutputError | None:
-    """Runs the test; what kept its calls from being written, if anything did."""
+async def _attacked(spec: JobSpec, target: Target, test: LoadTest) -> RunStopped | None:
+    """Runs the test; what ended it early, if anything but the user did."""
     meter = LoadMeter(printable(f"batchkms loadtest {target.endpoint.url}"), test)
+    if target.lost is not None:
+        target.lost.add_done_callback(lambda lost: test.fail(_emulator_lost(lost.result())))
     with signals_drain(test):
         async with shown(meter, spec.progress):
             try:
                 await test.run()
-            except OutputError as error:
+            except RunStopped as error:
                 return error
     return None
+
+
+def _emulator_lost(exit_code: int) -> RunStopped:
+    how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with {exit_code}"
+    return RunStopped(
+        f"the emulator of this test {how}",
+        hint="run the test again, or an emulator of your own: batchkms emulator",
+    )
 
 
 async def _workload(spec: JobSpec, target: Target) -> Workload:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from batchkms.errors import KmsError, OutputError
+from batchkms.errors import KmsError, OutputError, RunStopped
 from batchkms.kms.http1.pool import Connected
 from batchkms.latency import Latencies
 from batchkms.loadtest.call import Call
@@ -158,7 +158,7 @@ class LoadTest:
         self._stopped_s: float | None = None
         self._model: Model | None = None
         self._step: StepCounter | None = None
-        self._broken: OutputError | None = None
+        self._broken: RunStopped | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -176,7 +176,7 @@ class LoadTest:
         return self._connections.open_connections
 
     async def run(self) -> None:
-        """Until every call has ended. Raises OutputError if calls could not be kept."""
+        """Until every call has ended. Raises what ended the run, if anything did: RunStopped."""
         self._flights.zero_s = self._clock() + HEAD_START_S
         self.started_at = time.time() + HEAD_START_S
         self.generator.begin()
@@ -302,7 +302,7 @@ class LoadTest:
             try:
                 self._calls.write(call)
             except OutputError as error:
-                self._break(error)
+                self.fail(error)
 
     @asynccontextmanager
     async def _ticking(self) -> AsyncIterator[None]:
@@ -328,7 +328,7 @@ class LoadTest:
                 try:
                     await self._calls.flush()
                 except OutputError as error:
-                    self._break(error)
+                    self.fail(error)
 
     def _settled_s(self) -> float:
         """Every call that was due before has ended and was counted."""
@@ -355,8 +355,10 @@ class LoadTest:
             self.lateness.reset()
             self.generator.begin()
 
-    def _break(self, error: OutputError) -> None:
-        self._broken = error
+    def fail(self, error: RunStopped) -> None:
+        """Ends the run for this error, which `run` then raises."""
+        if self._broken is None:
+            self._broken = error
         self._stop("aborted")
 
     def _stop(self, state: State) -> None:

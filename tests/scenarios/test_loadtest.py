@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -201,6 +202,26 @@ def test_an_emulator_that_cannot_start_says_why(batchkms: Program) -> None:
     assert ended.code == 2
     assert "the emulator could not be started" in ended.errors[-1]
     assert len(ended.errors) == 2
+
+
+def test_an_emulator_that_dies_ends_the_test(batchkms: Program) -> None:
+    process = subprocess.Popen(
+        batchkms.command(
+            *("loadtest", "--emulator", "--data-dir", "kms", "--rate", "50", "--duration", "10m"),
+            *(*PATIENT, "-o", "calls.jsonl"),
+        ),
+        cwd=batchkms.folder,
+        env=batchkms.environ(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    partial = batchkms.folder / "calls.jsonl.partial"
+    until(lambda: partial.exists() and partial.stat().st_size > 500)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert "the emulator of this test was killed by signal 9" in stderr
 
 
 @pytest.mark.parametrize(
