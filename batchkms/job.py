@@ -334,5 +334,6 @@ def _parsed(option: Option, raw: Any, origin: str) -> Any:
     try:
         return option.parse(raw)
     except BadValue as error:
-        shown = "" if isinstance(raw, str) and len(raw) > 60 else f" (given: {raw!r})"
+        faulty = raw if error.given is None else error.given
+        shown = "" if isinstance(faulty, str) and len(faulty) > 60 else f" (given: {faulty!r})"
         raise ConfigError(f"{origin} {error}{shown}", hint="see --help") from None

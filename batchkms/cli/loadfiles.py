@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from batchkms.errors import OutputError, RunStopped
+from batchkms.errors import ConfigError, OutputError, RunStopped
 from batchkms.job import JobSpec
 from batchkms.loadtest.hgrm import hgrm_text, send_path
 from batchkms.loadtest.junit import junit_xml
@@ -35,7 +35,13 @@ class LoadFiles:
 
             require_report()
         self._ended = False
+        self._written: dict[str, list[str]] = {}
         self.calls: CallFile | None = None
+        if spec.output.lower().endswith(".csv"):
+            raise ConfigError(
+                "-o writes a line of JSON for each call, and no CSV",
+                hint="name it .jsonl or .jsonl.gz",
+            )
         if spec.output:
             self.calls = CallFile(spec.output, overwrite=spec.overwrite, inputs=self._inputs)
 
@@ -56,29 +62,35 @@ class LoadFiles:
         """Writes every file, as far as that can be; the first error there was."""
         self._ended = True
         if self.calls is not None:
-            try:
-                if error is None:
-                    await self.calls.complete(record)
-                else:
-                    await self.calls.abandon(None)
-            except OutputError as failed:
-                error = error or failed
-        for path, made in self._contents(record, statistics):
+            error = await self._end_calls(self.calls, record, error)
+        for name, path, made in self._contents(record, statistics):
             try:
                 write_whole(path, made())
+                self._written[name] = [*self._written.get(name, []), str(path)]
             except OutputError as failed:
                 error = error or failed
         return error
 
+    async def _end_calls(
+        self, calls: CallFile, record: RunRecord, error: RunStopped | None
+    ) -> RunStopped | None:
+        try:
+            if error is None:
+                await calls.complete(record)
+                self._written["results"] = ["stdout" if calls.path is None else str(calls.path)]
+            else:
+                await calls.abandon(None)
+        except OutputError as failed:
+            error = error or failed
+        if calls.path is not None and error is not None and calls.partial.exists():
+            self._written["results"] = [str(calls.partial)]
+        return error
+
     def named_in(self, summary: LoadSummary) -> LoadSummary:
-        """The summary with the files that were written."""
-        spec = self._spec
-        more = {}
-        if spec.junit:
-            more["junit"] = spec.junit
-        if spec.hgrm:
-            more["hgrm"] = f"{spec.hgrm}, {send_path(Path(spec.hgrm))}"
-        return replace(summary, output=spec.output or None, report=spec.report or None, files=more)
+        """The summary with the files that were written, and no other."""
+        written = {name: ", ".join(paths) for name, paths in self._written.items()}
+        output, report = written.pop("results", None), written.pop("report", None)
+        return replace(summary, output=output, report=report, files=written)
 
     def _named(self) -> list[tuple[str, Path]]:
         spec = self._spec
@@ -88,18 +100,20 @@ class LoadFiles:
 
     def _contents(
         self, record: RunRecord, statistics: Statistics
-    ) -> list[tuple[Path, Callable[[], bytes]]]:
-        spec, made = self._spec, []
+    ) -> list[tuple[str, Path, Callable[[], bytes]]]:
+        """The name of each file beside that of the calls, where it is, and what makes it."""
+        spec = self._spec
+        made: list[tuple[str, Path, Callable[[], bytes]]] = []
         if spec.junit:
-            made.append((Path(spec.junit), lambda: junit_xml(record, statistics)))
+            made.append(("junit", Path(spec.junit), lambda: junit_xml(record, statistics)))
         if spec.hgrm:
-            path = Path(spec.hgrm)
-            made.append((path, lambda: hgrm_text(statistics.from_schedule).encode()))
-            made.append((send_path(path), lambda: hgrm_text(statistics.from_send).encode()))
+            path, schedule, send = Path(spec.hgrm), statistics.from_schedule, statistics.from_send
+            made.append(("hgrm", path, lambda: hgrm_text(schedule).encode()))
+            made.append(("hgrm", send_path(path), lambda: hgrm_text(send).encode()))
         if spec.report:
             # What tells it from others in the tabs of a browser.
             title = Path(spec.output).name if spec.output else record.endpoint
-            made.append((Path(spec.report), lambda: _report(record, statistics, title)))
+            made.append(("report", Path(spec.report), lambda: _report(record, statistics, title)))
         return made
 
 

@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -92,15 +93,15 @@ async def _run(spec: JobSpec) -> int:
         files.begin()
         stack.push_async_callback(files.abandon)
         error = await _attacked(spec, target, test)
-        record = _record(spec, target, test, workload, most)
-        error = await files.end(record, test.statistics, error)
-    summary = LoadSummary(
-        record=record,
-        statistics=test.statistics,
-        wall_s=time.monotonic() - began_s,
-        error=error,
-    )
-    return told(files.named_in(summary), spec.summary, of="load test")
+        summary = LoadSummary(
+            record=_record(spec, target, test, workload, most),
+            statistics=test.statistics,
+            wall_s=time.monotonic() - began_s,
+            error=error,
+        )
+        summary = summary.with_exit_code()
+        error = await files.end(summary.record, test.statistics, error)
+    return told(files.named_in(replace(summary, error=error)), spec.summary, of="load test")
 
 
 def _test(
@@ -240,6 +241,19 @@ def _too_few_files(spec: JobSpec, test: LoadTest, most: int) -> list[str]:
     ]
 
 
+def _in_force(spec: JobSpec, plan: Plan, workload: Workload) -> dict[str, Any]:
+    """The settings that meant anything to this test, as a job file would have them."""
+    idle = {"rate", "duration"} if spec.find_max or spec.stages else set()
+    idle |= {"rate", "max_connections"} if spec.closed else {"concurrency"}
+    idle |= {"deadline"} if spec.max_attempts == 1 else set()
+    idle |= {"payload_size"} if spec.input and not spec.reads_ciphertext else set()
+    settings = {name: value for name, value in spec.settings().items() if name not in idle}
+    if plan.find_from is not None:
+        settings["rate"] = plan.find_from
+    slos = {"slos": [slo.text for slo in plan.slos]} if plan.slos else {}
+    return {**settings, **slos, "seed": workload.seed}
+
+
 def _record(
     spec: JobSpec, target: Target, test: LoadTest, workload: Workload, most: int
 ) -> RunRecord:
@@ -261,7 +275,7 @@ def _record(
         ],
         warmup_s=plan.warmup_s,
         actions={name: weight / total for name, weight in mix.items()},
-        settings={**spec.settings(), "seed": workload.seed},
+        settings=_in_force(spec, plan, workload),
         calls=statistics.calls,
         target_rate=test.target_rate,
         invalid=[*test.faults(), *_too_few_files(spec, test, most)],

@@ -12,7 +12,7 @@ from batchkms.cli.inputs import refuse_special
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import printable
 from batchkms.cli.streams import put, say
-from batchkms.errors import ConfigError
+from batchkms.errors import ConfigError, InputError
 from batchkms.reporting.html import require_report
 from batchkms.runs.output import refuse_file, write_whole
 
@@ -91,6 +91,8 @@ def _of_loadtest(files: Sequence[str]) -> tuple[str, list[str], dict[str, Any], 
     from batchkms.loadtest.report import render_loadtest
 
     merged, title = merge(files), " + ".join(Path(file).name for file in files)
+    if not (merged.statistics.calls or merged.statistics.warmup_calls or merged.records):
+        raise InputError(f"{title} holds no calls", hint="check that it is the right file")
     html = render_loadtest(
         merged.statistics, merged.records, title, names=merged.names, remarks=merged.notes
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,9 @@ from batchkms.jobsteps import Step, not_yet_made, read_step_again, read_steps
 from batchkms.options import COMMON, DRY_RUN, OF_COMMAND, PER_JOB
 from batchkms.reporting.summary import Exit
 from batchkms.runs.manifest import Manifest, manifest_path
+
+if TYPE_CHECKING:
+    from batchkms.loadtest.runrecord import RunRecord
 
 log = logging.getLogger(__name__)
 
@@ -113,9 +116,9 @@ def _run_step(step: Step, steps: list[Step], read: ReadSteps) -> int:
     try:
         if (code := _left_to_its_retry(step, steps)) is not None:
             return code
-        if _resumed(steps) and _load_finished(spec):
+        if _resumed(steps) and (code := _load_finished(spec)) is not None:
             log.info("nothing to do: the load test of %s was finished", spec.output)
-            return int(Exit.OK)
+            return code
         return run_spec(spec, again=partial(read_step_again, read, step))
     except KeyboardInterrupt:
         return tell("interrupted", None, EXIT_INTERRUPTED)
@@ -133,19 +136,21 @@ def _resumed(steps: list[Step]) -> bool:
     return any(step.spec.resume for step in steps)
 
 
-def _load_finished(spec: JobSpec) -> bool:
-    """Whether it is a load test whose results are there, of a run that came to its end."""
-    return _load_state(spec) == "finished" and Path(spec.output).exists()
+def _load_finished(spec: JobSpec) -> int | None:
+    """The exit code of a load test that came to its end and whose results are there."""
+    record = _load_record(spec)
+    if record is None or record.state != "finished" or not Path(spec.output).exists():
+        return None
+    return int(Exit.OK) if record.exit_code is None else record.exit_code
 
 
-def _load_state(spec: JobSpec) -> str | None:
-    """How the load test ended that has left a record; None if there is none."""
+def _load_record(spec: JobSpec) -> RunRecord | None:
+    """What a load test has left of itself. Raises InputError."""
     if spec.command != "loadtest" or spec.output in ("", "-"):
         return None
     from batchkms.loadtest.reading import read_record
 
-    record = read_record(spec.output)
-    return None if record is None else record.state
+    return read_record(Path(spec.output))
 
 
 def _resumable(step: Step, steps: list[Step]) -> Step:
@@ -154,7 +159,11 @@ def _resumable(step: Step, steps: list[Step]) -> Step:
     if not _resumed(steps) or spec.command != "loadtest" or spec.output in ("", "-"):
         return step
     left = Path(f"{spec.output}.partial").exists() and not Path(spec.output).exists()
-    if left or _load_state(spec) in ("interrupted", "aborted"):
+    try:
+        record = _load_record(spec)
+    except BatchKmsError:
+        return step  # Told when the step itself looks at it.
+    if left or (record is not None and record.state in ("interrupted", "aborted")):
         return replace(step, spec=replace(spec, overwrite=True))
     return step
 

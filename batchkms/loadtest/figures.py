@@ -21,7 +21,11 @@ def as_json(statistics: Statistics, records: Sequence[RunRecord]) -> dict[str, A
         "invalid": [reason for record in records for reason in record.invalid],
         "generators": len(records),
         "calls": statistics.calls,
-        "rate": {"target": target_rate(records), "achieved": round(statistics.sent_rate, 3)},
+        "rate": {
+            "target": target_rate(statistics, records),
+            "achieved": round(statistics.sent_rate, 3),
+            "ok": round(statistics.ok_rate, 3),
+        },
         "latency_ms": {
             "from_schedule": latency_ms(statistics.from_schedule),
             "from_send": latency_ms(statistics.from_send),
@@ -29,7 +33,7 @@ def as_json(statistics: Statistics, records: Sequence[RunRecord]) -> dict[str, A
         "classes": dict(statistics.by_class),
         "codes": {code: failure.calls for code, failure in statistics.failures.items()},
         "slos": [
-            {"slo": slo.text, "held": slo.held, "measured": slo.measured}
+            {"text": slo.text, "held": slo.held, "measured": slo.measured}
             for record in records
             for slo in record.slos
         ],
@@ -38,7 +42,7 @@ def as_json(statistics: Statistics, records: Sequence[RunRecord]) -> dict[str, A
 
 def as_text(statistics: Statistics, records: Sequence[RunRecord]) -> list[str]:
     """The figures for people, line by line."""
-    target = target_rate(records)
+    target = target_rate(statistics, records)
     of = "" if target is None else f" of {target:,.1f}/s asked"
     lines = [
         f"  calls: {statistics.calls:,}, {statistics.sent_rate:,.1f}/s sent{of}, "

@@ -193,8 +193,9 @@ def _found(evidence: Evidence, most: float | None, lengths: Lengths) -> MaxRate:
         rate=rate,
         lowest_failed=high.rate if high else None,
         held_steps=len(held),
-        held_calls=sum(step.calls for step in held),
-        held_errors=sum(step.errors for step in held),
+        # All of them: leaving out the steps that failed would make the errors look rarer.
+        held_calls=sum(step.calls for step in at_rate),
+        held_errors=sum(step.errors for step in at_rate),
         held_s=sum(step.asked_s for step in held),
         unheld_steps=len(at_rate) - len(held),
         failed_steps=high.failed if high else 0,

@@ -17,8 +17,9 @@ LimitedBy = Literal["server", "generator", "most", "time"]
 class MaxRate:
     """The highest rate that held, in calls per second; 0 if none did.
 
-    `held_steps`, `held_calls`, `held_errors` and `held_s` are those of steps at that rate which
-    held, `unheld_steps` the others there. `failed_steps` are those at `lowest_failed`.
+    `held_steps` at that rate held, for `held_s` together, `unheld_steps` there did not;
+    `held_calls` and `held_errors` are those of all of them. `failed_steps` are those at
+    `lowest_failed`.
     """
 
     rate: float

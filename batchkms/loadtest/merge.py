@@ -59,9 +59,22 @@ def merge(paths: Sequence[str], count: Callable[[Call], None] | None = None) -> 
             merged.records.append(part.record)
             merged.names.append(Path(part.path).name)
         _read(part, merged.statistics, count)
+    merged.statistics.due_in_s = _due_in_s(parts)
     _refuse_apart([part for part in parts if part.calls])
     merged.notes += [note for part in parts for note in _notes(part, alone=len(parts) == 1)]
     return merged
+
+
+def _due_in_s(parts: Sequence[_Part]) -> tuple[float, float] | None:
+    """From when to when calls were due, if the schedules that all kept to their end tell it."""
+    spans = []
+    for part in parts:
+        record = part.record
+        if record is None or record.state != "finished" or not record.stages:
+            return None
+        length_s = sum(stage.duration_s for stage in record.stages)
+        spans.append((part.offset_s + record.warmup_s, part.offset_s + length_s))
+    return min(begin for begin, _ in spans), max(end for _, end in spans)
 
 
 def _read(part: _Part, statistics: Statistics, also: Callable[[Call], None] | None) -> None:

@@ -113,7 +113,7 @@ def _subtitle(records: Sequence[RunRecord]) -> str:
 
 def _tiles(statistics: Statistics, records: Sequence[RunRecord]) -> Iterator[tuple[str, str, str]]:
     from_schedule, from_send = statistics.from_schedule, statistics.from_send
-    target = target_rate(records)
+    target = target_rate(statistics, records)
     asked = "calls per second" if target is None else f"of {rate_text(target)} asked"
     begun = 0.0 if statistics.calls == 0 else statistics.first_scheduled_s
     yield "Calls", f"{statistics.calls:,}", f"in {span(statistics.last_done_s - begun)}"
@@ -127,12 +127,15 @@ def _tiles(statistics: Statistics, records: Sequence[RunRecord]) -> Iterator[tup
     yield "Slowest", ms(from_schedule.max_ms), f"{ms(from_send.max_ms)} from send"
 
 
-def target_rate(records: Sequence[RunRecord]) -> float | None:
-    """What all generators together were asked for; None if that is not known of every one."""
-    rates = [record.target_rate for record in records]
-    if not rates or None in rates:
+def target_rate(statistics: Statistics, records: Sequence[RunRecord]) -> float | None:
+    """What all generators together were asked for; None if that is not known of every one.
+
+    Several begin and end at times of their own: over all of that time they are asked for less
+    than the sum of their rates.
+    """
+    if not records or any(record.target_rate is None for record in records):
         return None
-    return sum(rate for rate in rates if rate is not None)
+    return records[0].target_rate if len(records) == 1 else statistics.due_rate
 
 
 def _slos(records: Sequence[RunRecord], called: Sequence[str]) -> str:

@@ -117,6 +117,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     generator: GeneratorRecord
     connections: ConnectionsRecord
     max_rate: dict[str, Any] | None = None
+    exit_code: int | None = None
+    """What the command exited with, as far as its files are not concerned."""
 
     @property
     def valid(self) -> bool:

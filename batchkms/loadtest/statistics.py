@@ -107,6 +107,11 @@ class Statistics:
         """Calls per second that succeeded, until the last one of all had ended."""
         return self._per_second(self.ok, self.last_done_s)
 
+    @property
+    def due_rate(self) -> float:
+        """Calls per second that were due, over the time that they were due in."""
+        return self._per_second(self.calls, 0.0)
+
     def _per_second(self, calls: int, until_s: float) -> float:
         begin_s, end_s = self.due_in_s or self._seen_s()
         span_s = max(end_s, until_s) - begin_s

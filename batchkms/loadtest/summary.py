@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -28,6 +28,15 @@ _ADVICE = {
     ErrorClass.INVALID_REQUEST: "correct what the service refused: see the codes",
 }
 """Where the advice on rows of an inventory does not fit the calls of a load test."""
+
+_FEWER = "that is the quota: fewer calls under way (--concurrency) or a --rate stay within it"
+
+_OF_TIMEOUTS = ("AttemptTimeout", "ConnectTimeout")
+_TOO_SLOW = (
+    "the server was too slow for --timeout and --connect-timeout: lower the rate, or wait longer"
+)
+
+_OF_THE_WAY = ("DnsFailure", "ConnectFailed", "ConnectionRefused", "ConnectionReset", "TlsFailure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,11 @@ class LoadSummary:
         codes = self.statistics.failures
         retryable = all(verdict_for(code).retryable for code in codes)
         return Exit.ALL_RETRYABLE if retryable else Exit.SOME_FAILED
+
+    def with_exit_code(self) -> LoadSummary:
+        """The same, with a record that knows the exit code."""
+        record = msgspec.structs.replace(self.record, exit_code=int(self.exit_code))
+        return replace(self, record=record)
 
     def as_json(self) -> dict[str, Any]:
         """The summary for programs; latencies are null where there was no call to measure."""
@@ -135,11 +149,23 @@ class LoadSummary:
         """What the user can do, most frequent first; first of all about a run that is not valid."""
         advice: Counter[str] = Counter()
         for code, failure in self.statistics.failures.items():
-            verdict = verdict_for(code)
-            text = _ADVICE.get(verdict.error_class, verdict.advice)
-            advice[text] += failure.calls
+            if text := self._advice(code):
+                advice[text] += failure.calls
         steps = [f"{text} ({calls:,} {_calls(calls)})" for text, calls in advice.most_common()]
         return [*self._next_about_generator(), *steps]
+
+    def _advice(self, code: str) -> str | None:
+        verdict = verdict_for(code)
+        if code in _OF_TIMEOUTS:
+            return _TOO_SLOW
+        if code in _OF_THE_WAY:
+            return "check --endpoint and the network, then try again"
+        if verdict.error_class is ErrorClass.THROTTLED:
+            if self.record.max_rate is not None:
+                return None  # That is what it was looking for.
+            closed = self.record.model == "closed"
+            return _FEWER if closed else _ADVICE[ErrorClass.THROTTLED]
+        return _ADVICE.get(verdict.error_class, verdict.advice)
 
     @property
     def _held(self) -> bool:
@@ -222,8 +248,8 @@ class LoadSummary:
         asked = self.record.target_rate
         target = "" if asked is None else f" of {asked:,.6g}/s asked"
         return (
-            f"rate: {statistics.sent_rate:,.2f}/s{target} from first to last call, "
-            f"{statistics.ok_rate:,.2f}/s ok"
+            f"rate: {statistics.sent_rate:,.2f}/s sent{target}, {statistics.ok_rate:,.2f}/s ok"
+            + (f"; {statistics.retries:,} retries" if statistics.retries else "")
         )
 
     def _connections_line(self) -> str:
@@ -233,6 +259,8 @@ class LoadSummary:
             if made.tls_p50_ms is None or made.tls_max_ms is None
             else f"; TLS ms: p50 {made.tls_p50_ms:,.1f}  max {made.tls_max_ms:,.1f}"
         )
+        if not made.opened:
+            return "connections: none was made"
         return (
             f"connections: {made.opened:,} opened, {made.most:,} at once; connect ms: "
             f"p50 {made.connect_p50_ms:,.1f}  max {made.connect_max_ms:,.1f}{tls}; "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from batchkms.options.option import Option
 from batchkms.options.values import (
@@ -17,6 +18,8 @@ from batchkms.options.values import (
     written_duration,
 )
 
+T = TypeVar("T")
+
 _STAGE = re.compile(r"([0-9.]+(?:ms|s|m|h)):([0-9]+(?:\.[0-9]+)?)(?:-([0-9]+(?:\.[0-9]+)?))?")
 
 Stages = tuple[tuple[float, float, float], ...]
@@ -25,7 +28,7 @@ Stages = tuple[tuple[float, float, float], ...]
 
 def stages(value: Any) -> Stages:
     """Stages such as `30s:100` or `30s:100-300`, one or several."""
-    return tuple(_stage(each) for each in several(value))
+    return tuple(_each(several(value), _stage))
 
 
 def _stage(value: str) -> tuple[float, float, float]:
@@ -58,13 +61,21 @@ def several(value: Any) -> tuple[str, ...]:
     return tuple(text(each) for each in value)
 
 
+def _each(texts: tuple[str, ...], parse: Callable[[str], T]) -> Iterator[T]:
+    """What each of them stands for. Raises BadValue, which says which one is none."""
+    for each in texts:
+        try:
+            yield parse(each)
+        except BadValue as error:
+            raise BadValue(str(error), given=each) from None
+
+
 def slos(value: Any) -> tuple[str, ...]:
     """Service level objectives such as `p99<50ms`, one or several."""
     from batchkms.loadtest.slo import parse_slo
 
     given = several(value)
-    for each in given:
-        parse_slo(each)
+    list(_each(given, parse_slo))
     return given
 
 

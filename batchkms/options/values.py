@@ -15,7 +15,14 @@ MAX_RATE = 1_000_000
 
 
 class BadValue(ValueError):
-    """A value that an option does not take; the text says what it takes."""
+    """A value that an option does not take; the text says what it takes.
+
+    `given` is the faulty one of several values.
+    """
+
+    def __init__(self, message: str, *, given: str | None = None) -> None:
+        super().__init__(message)
+        self.given = given
 
 
 def text(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from batchkms.errors import ConfigError, OutputError
 from batchkms.runs.fileoutput import FileOutput
-from batchkms.runs.files import replace_file
+from batchkms.runs.files import create_private, draft_path, replace_file
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.stdout import StdoutOutput
 
@@ -156,6 +156,22 @@ def refuse_file(
             f"{path} exists already",
             hint=f"name another file with {option}, or add --overwrite to replace it",
         )
+    _prove_writable(path, option)
+
+
+def _prove_writable(path: Path, option: str) -> None:
+    """Makes a draft of the file and removes it. Raises ConfigError if that cannot be done."""
+    draft = draft_path(path)
+    try:
+        draft.unlink(missing_ok=True)
+        os.close(create_private(draft))
+        draft.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}",
+            hint=f"check the permissions and the space of its folder, or name another file with "
+            f"{option}",
+        ) from None
 
 
 def write_whole(path: Path, data: bytes) -> None:

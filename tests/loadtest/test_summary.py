@@ -123,7 +123,7 @@ def test_the_text_of_a_run() -> None:
     assert lines[:3] == [
         "finished: 1,001 calls in 10.3 s, 1,000 ok, 1 failed; 1 call of the warm-up not counted",
         "  throttled: 1 (RequestLimitExceeded 1; for example request r-1)",
-        "rate: 100.10/s of 100/s asked from first to last call, 100.00/s ok",
+        "rate: 100.10/s sent of 100/s asked, 100.00/s ok",
     ]
     assert lines[3].startswith("latency ms from schedule: p50 10.0  p90 10.0  p99 10.0  p99.9 10.0")
     assert lines[4].startswith("latency ms from send:     p50 10.0")
@@ -162,7 +162,9 @@ def test_advice_comes_once_for_each_and_the_most_frequent_first() -> None:
     calls.append(call(1, outcome="network", code="ConnectionRefused"))
     assert _summary(calls).next_steps() == [
         "correct what the service refused: see the codes (3 calls)",
-        "check --endpoint, --proxy and the network, then try again (2 calls)",
+        "the server was too slow for --timeout and --connect-timeout: lower the rate, or wait "
+        "longer (1 call)",
+        "check --endpoint and the network, then try again (1 call)",
     ]
 
 

@@ -117,6 +117,7 @@ def test_closed_gives_the_most(attack: Any) -> None:
     assert told["classes"]["ok"] == told["calls"] > 100
     # Whether the generator or the server was the limit is the machine's matter.
     assert ended.code == (0 if told["valid"] else 6)
+    assert told["warmup_calls"] == 0
 
 
 def test_ciphertexts_of_a_result_file_are_decrypted(
@@ -204,6 +205,50 @@ def test_an_emulator_that_cannot_start_says_why(batchkms: Program) -> None:
     assert len(ended.errors) == 2
 
 
+def test_what_was_not_written_is_not_named(batchkms: Program, service: Service) -> None:
+    folder = batchkms.folder / "closed"
+    folder.mkdir()
+    ended = batchkms(
+        *("loadtest", *service.target, "--rate", "20", "--duration", "1s", *PATIENT),
+        *("--junit", "/proc/slo.xml", "-o", "calls.jsonl"),
+        environ=service.credentials,
+    )
+    assert ended.code == 2
+    assert "/proc/slo.xml cannot be written" in ended.errors[0]
+    assert "junit:" not in ended.stderr
+    assert list(batchkms.folder.iterdir()) == [folder]
+
+
+def test_more_connections_than_the_system_allows_are_refused(
+    batchkms: Program, service: Service
+) -> None:
+    def few_files() -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    for asked in (("--closed", "--concurrency", "500"), ("--max-connections", "500")):
+        ended = batchkms(
+            *("loadtest", *service.target, "--duration", "1s", *asked),
+            environ=service.credentials,
+            preexec=few_files,
+        )
+        assert ended.code == 2
+        assert "this system allows 24 connections, and 500 are asked for" in ended.errors[0]
+        assert "ulimit -n" in ended.hints[0]
+
+
+def test_only_the_faulty_one_of_several_values_is_named(
+    batchkms: Program, service: Service
+) -> None:
+    ended = batchkms(
+        *("loadtest", *service.target, "--slo", "p99<50ms", "--slo", "mean<5apples"),
+        environ=service.credentials,
+    )
+    assert ended.code == 2
+    assert "(given: 'mean<5apples')" in ended.errors[0]
+
+
 def test_an_emulator_that_dies_ends_the_test(batchkms: Program) -> None:
     process = subprocess.Popen(
         batchkms.command(
@@ -239,6 +284,7 @@ def test_an_emulator_that_dies_ends_the_test(batchkms: Program) -> None:
         (("--warmup", "2m"), "the warm-up takes all of the time"),
         (("--stage", "5s:0"), "the stages ask for no call at all"),
         (("-o", "same", "--junit", "same"), "--output and --junit name the same file"),
+        (("-o", "calls.csv"), "-o writes a line of JSON for each call, and no CSV"),
         (("-o", "-", "--summary", "json"), "calls and summary cannot both go to stdout"),
         (("-o", "gone/calls.jsonl"), "there is no folder gone"),
         (("--junit", "gone/slo.xml"), "there is no folder gone"),
