@@ -14,6 +14,9 @@
         ├── ProtocolError            an answer came back that is no valid answer
         └── CredentialsError         no credentials could be had to sign with
 
+BadValue stands beside them: what reads the value of an option raises it, and whoever knows where
+the value was written makes a ConfigError of it.
+
 A record that fails is a Result, not an exception: these are for what stops a run, and for
 direct users of `batchkms.kms`.
 """
@@ -290,6 +293,17 @@ class BatchKmsError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class BadValue(ValueError):
+    """A value that an option does not take; the text says what it takes.
+
+    `given` is the faulty one of several values.
+    """
+
+    def __init__(self, message: str, *, given: str | None = None) -> None:
+        super().__init__(message)
+        self.given = given
 
 
 class ConfigError(BatchKmsError):

@@ -105,6 +105,7 @@ class JobSpec:
     slo_window: float | None
     abort_on_fail: bool
     find_max: bool
+    max_rate: int | None
     lag_limit: float
     report: str | None
     junit: str | None

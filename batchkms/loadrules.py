@@ -63,6 +63,10 @@ def _check_model(values: Values, given: frozenset[str]) -> None:
         raise ConfigError(
             "--concurrency goes with --closed", hint="add --closed, or leave out --concurrency"
         )
+    if values["max_rate"] is not None and not values["find_max"]:
+        raise ConfigError(
+            "--max-rate goes with --find-max", hint="add --find-max, or leave out --max-rate"
+        )
     if values["stages"] and not any(first + last for _, first, last in values["stages"]):
         raise ConfigError("the stages ask for no call at all", hint="give one of them a rate")
 

@@ -82,6 +82,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("slo-window", "10s", 10.0),
     ("abort-on-fail", True, True),
     ("find-max", True, True),
+    ("max-rate", "5_000", 5_000),
     ("lag-limit", "2ms", 0.002),
     ("report", "report.html", "report.html"),
     ("junit", "slo.xml", "slo.xml"),

@@ -10,6 +10,7 @@ from typing import Literal
 import click
 
 from batchkms.cli.inputs import refuse_special
+from batchkms.cli.kinds import kind_of
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import printable
 from batchkms.cli.streams import put, say
@@ -18,7 +19,6 @@ from batchkms.loadtest.blocks import Blocks
 from batchkms.loadtest.compare import Comparison, Difference, compare_tests
 from batchkms.loadtest.merge import merge
 from batchkms.loadtest.runrecord import RunRecord
-from batchkms.reporting.kinds import kind_of
 from batchkms.reporting.summary import Exit
 
 

@@ -179,6 +179,7 @@ def _plan(spec: JobSpec) -> Plan:
         concurrency=spec.concurrency,
         duration_s=spec.duration,
         find_from=_begin_of_search(spec) if spec.find_max else None,
+        find_most=None if spec.max_rate is None else float(spec.max_rate),
         warmup_s=spec.warmup or 0.0,
         slos=slos or (DEFAULT_SLOS if spec.find_max else ()),
         slo_window_s=spec.slo_window,

@@ -68,7 +68,7 @@ def report(files: tuple[str, ...], output: str | None, overwrite: bool, summary:
 
 def _made(files: Sequence[str]) -> tuple[str, list[str], dict[str, Any], str]:
     """The title of the report, its summary as text and as JSON, and its HTML."""
-    from batchkms.reporting.kinds import kind_of
+    from batchkms.cli.kinds import kind_of
 
     kinds = {kind_of(file) for file in files}
     if kinds == {"loadtest"}:

@@ -46,7 +46,8 @@ class Plan:
     """What a load test does. Times in seconds, rates in calls per second.
 
     Open by `schedule`; closed with `concurrency` calls under way for `duration_s` where there is
-    none; with `find_from` it searches for the highest rate instead, beginning there.
+    none; with `find_from` it searches for the highest rate instead, beginning there and going no
+    further than `find_most`.
     `grace_s` is what calls that have no connection have left when the schedule is over.
     """
 
@@ -54,6 +55,7 @@ class Plan:
     concurrency: int = 64
     duration_s: float = 60.0
     find_from: float | None = None
+    find_most: float | None = None
     warmup_s: float = 0.0
     slos: tuple[Slo, ...] = ()
     slo_window_s: float | None = None
@@ -269,7 +271,7 @@ class LoadTest:
             await model.run()
 
     async def _search(self, start: float) -> None:
-        self.max_rate = await find_max(self._measure, start=start)
+        self.max_rate = await find_max(self._measure, start=start, most=self.plan.find_most)
 
     async def _measure(self, rate: float, seconds: float) -> Step:
         """Makes calls at one rate for some time, over the connections that are there."""

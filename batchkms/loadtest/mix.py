@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import cycle
 from typing import Any
 
-from batchkms.options.values import BadValue
+from batchkms.errors import BadValue
 
 ACTIONS = {
     "encrypt": "Encrypt",

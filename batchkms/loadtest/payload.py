@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import accumulate, repeat
 from typing import Any
 
-from batchkms.options.values import BadValue
+from batchkms.errors import BadValue
 from batchkms.records import MAX_PLAINTEXT_BYTES
 
 DEFAULT_SIZE = "64"

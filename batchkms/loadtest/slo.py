@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from batchkms.errors import BadValue
 from batchkms.loadtest.call import OK
-from batchkms.options.values import BadValue
 from batchkms.records import ErrorClass
 
 ERRORS = "errors"

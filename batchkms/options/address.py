@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from batchkms.options.values import BadValue
+from batchkms.errors import BadValue
 
 LOOPBACK = "127.0.0.1"
 """What is listened on where no host is named, and what `localhost` means.

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from batchkms.errors import BadValue
 from batchkms.options.option import Option
 from batchkms.options.values import (
     MAX_RATE,
-    BadValue,
     duration,
     one_of,
     switch,
@@ -191,6 +191,13 @@ LOAD: tuple[Option, ...] = (
         default=False,
         switch=True,
         help="Search for the highest rate at which the SLOs hold.",
+    ),
+    Option(
+        name="max-rate",
+        parse=whole(1, MAX_RATE),
+        metavar="N",
+        shown_default="none",
+        help="With --find-max: never more calls per second than this.",
     ),
     _time("lag-limit", "What the generator itself may be late by.", default=0.01, shown="10ms"),
     _file("report", "Write the report as one HTML file."),

@@ -7,22 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from batchkms.engine import MaxFailures
+from batchkms.errors import BadValue
 from batchkms.records import ErrorClass
 
 Parser = Callable[[Any], Any]
 
 MAX_RATE = 1_000_000
-
-
-class BadValue(ValueError):
-    """A value that an option does not take; the text says what it takes.
-
-    `given` is the faulty one of several values.
-    """
-
-    def __init__(self, message: str, *, given: str | None = None) -> None:
-        super().__init__(message)
-        self.given = given
 
 
 def text(value: Any) -> str:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchkms.errors import BadValue
 from batchkms.loadtest.mix import ACTIONS, ordered, parse_mix, written_mix
-from batchkms.options.values import BadValue
 
 MIXES = st.dictionaries(
     st.sampled_from(sorted(ACTIONS)), st.integers(1, 40), min_size=1, max_size=4

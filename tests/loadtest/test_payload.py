@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchkms.errors import BadValue
 from batchkms.loadtest.payload import parse_payload_size, random_plaintexts
-from batchkms.options.values import BadValue
 
 SIZES = st.integers(1, 4_096)
 RANGES = st.tuples(SIZES, SIZES).map(sorted)

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from batchkms.cli.kinds import kind_of
 from batchkms.errors import ConfigError, InputError
 from batchkms.loadtest.reading import MOST_RECORD_BYTES, read_calls, read_record
-from batchkms.reporting.kinds import kind_of
 from batchkms.runs.manifest import Manifest
 from tests.loadtest.samples import calls, record, written
 

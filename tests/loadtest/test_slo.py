@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchkms.errors import BadValue
 from batchkms.loadtest.slo import COUNTED, Slo, parse_slo, parse_slos
-from batchkms.options.values import BadValue
 from tests.loadtest.calls import call, statistics
 
 HUNDRED = statistics(*(call(n / 10, (n + 1) / 1000) for n in range(100)))

@@ -279,6 +279,7 @@ def test_an_emulator_that_dies_ends_the_test(batchkms: Program) -> None:
         (("--stage", "1s:5", "--rate", "5"), "--stage and --rate cannot go together"),
         (("--closed", "--rate", "5"), "--closed and --rate cannot go together"),
         (("--closed", "--find-max"), "--closed and --find-max cannot go together"),
+        (("--max-rate", "5"), "--max-rate goes with --find-max"),
         (("--concurrency", "5"), "--concurrency goes with --closed"),
         (("--find-max", "--duration", "5s"), "--find-max and --duration cannot go together"),
         (("--warmup", "2m"), "the warm-up takes all of the time"),
