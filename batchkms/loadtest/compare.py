@@ -266,7 +266,9 @@ def _differing(a: RunRecord, b: RunRecord) -> Iterator[str]:
     known_a, known_b = _settings(a), _settings(b)
     for name in dict.fromkeys((*known_a, *known_b)):
         one, other = known_a.get(name), known_b.get(name)
-        if one != other:
+        # Settings say it already where they differ.
+        told = name == "target rate" and known_a.get("rate") != known_b.get("rate")
+        if one != other and not told:
             yield f"{name} differs: {_shown(one)} in A, {_shown(other)} in B"
 
 
@@ -277,7 +279,6 @@ def _settings(record: RunRecord) -> dict[str, Any]:
         **({} if emulated else {"endpoint": record.endpoint}),
         "model": record.model,
         "warm-up": record.warmup_s,
-        "actions": record.actions,
         "target rate": record.target_rate,
         "version of batchkms": record.version,
         **{
@@ -289,6 +290,8 @@ def _settings(record: RunRecord) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        value = ", ".join(str(each) for each in value)
     return "not set" if value is None else str(value)[:100]
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from batchkms.errors import BadValue
 from batchkms.latency import Latencies
 from batchkms.loadtest.reportplots import plots_of
-from batchkms.loadtest.runrecord import MaxRateRecord, RunRecord, StageRecord, StepRecord
+from batchkms.loadtest.runrecord import MaxRateRecord, RunRecord, StageRecord
+from batchkms.loadtest.slo import parse_slo
 from batchkms.loadtest.statistics import Statistics
 from batchkms.reporting.html.page import (
     Markup,
@@ -38,7 +40,18 @@ _HEAD = ("p50", "p90", "p99", "p99.9", "max", "mean")
 _MOST_ROWS = 200
 _MOST_STAGES = 8
 _FOUND = [name for name in MaxRateRecord.__struct_fields__ if name != "steps"]
-_OF_STEPS = StepRecord.__struct_fields__
+_OF_STEPS = {
+    "rate": "calls/s asked",
+    "asked_s": "for s",
+    "took_s": "until all had ended, s",
+    "held": "held",
+    "valid": "valid",
+    "calls": "calls",
+    "errors": "errors",
+    "measured": "measured",
+    "goodput": "ok/s where it was too much",
+}
+"""What is shown of a step of a search, by its names in a record."""
 
 
 def render_loadtest(
@@ -197,17 +210,29 @@ def _steps(records: Sequence[RunRecord], called: Sequence[str]) -> Iterator[str]
             if not names:
                 continue
             caption = "Its steps" if len(records) == 1 else f"The steps of {name}"
-            head = [str(key).replace("_", " ") for key in names]
+            head = [_OF_STEPS[key] for key in names]
             shown = steps[:_MOST_ROWS]
-            rows = [[_short(step.get(key)) for key in names] for step in shown]
+            rows = [[_of_step(key, step.get(key)) for key in names] for step in shown]
             rows += [[""] * len(names)] * (len(steps) - len(shown))
             yield table(caption, head, _capped(rows, len(head)), words=len(head))
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        value = dict(list(value.items())[:_MOST_STAGES])
+def _of_step(key: str, value: Any) -> str:
+    if key == "measured" and isinstance(value, dict):
+        return ", ".join(
+            _measured_in_step(slo, each) for slo, each in list(value.items())[:_MOST_STAGES]
+        )
+    if isinstance(value, float):
+        value = round(value, 1)
     return setting(value)[:500]
+
+
+def _measured_in_step(slo: str, value: Any) -> str:
+    try:
+        written = parse_slo(slo).written(float(value))
+    except (BadValue, TypeError, ValueError):
+        written = setting(value)
+    return f"{slo}: {written}"[:200]
 
 
 def _plots(figures: Sequence[str]) -> str:
