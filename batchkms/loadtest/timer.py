@@ -47,13 +47,22 @@ class LoopTimer:
         self._callback = callback
         self._clock = clock
         self._handle: asyncio.TimerHandle | None = None
+        self._when_s = 0.0
 
     def at(self, when_s: float) -> None:
         """Calls back then."""
         self.close()
+        self._when_s = when_s
         # Not call_at: uvloop's own time is that of the begin of its turn, in whole milliseconds.
         delay_s = max(0.0, when_s - self._clock())
-        self._handle = asyncio.get_running_loop().call_later(delay_s, self._callback)
+        self._handle = asyncio.get_running_loop().call_later(delay_s, self._expired)
+
+    def _expired(self) -> None:
+        if self._clock() < self._when_s:
+            # uvloop counts from the begin of its turn, so that its timers may be early.
+            self.at(self._when_s)
+        else:
+            self._callback()
 
     def close(self) -> None:
         """Calls back no more."""
