@@ -36,11 +36,11 @@ class Check:
     @property
     def kind(self) -> type:
         """The type that the value must have."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of check below says it
 
     def holds(self, value: Any) -> bool:
         """Whether a value of the right type is within the limits."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of check below says it
 
     def refuse_outside(self, name: str, value: Any) -> None:
         """Raises ApiError if the value is not within the limits."""

@@ -112,8 +112,9 @@ def _public_key(pem: str) -> rsa.RSAPublicKey:
 def _padding(algorithm: str) -> padding.AsymmetricPadding:
     if algorithm == _PKCS1:
         return padding.PKCS1v15()
-    # SHA-1 is what the algorithm's name says.
-    digest = hashes.SHA1() if _OAEP[algorithm] == "sha1" else hashes.SHA256()  # noqa: S303
+    # SHA-1 is what the algorithm's name says, and the service offers.
+    sha1 = _OAEP[algorithm] == "sha1"
+    digest = hashes.SHA1() if sha1 else hashes.SHA256()  # noqa: S303 - asked for by its name
     return padding.OAEP(mgf=padding.MGF1(digest), algorithm=digest, label=None)
 
 

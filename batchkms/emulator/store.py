@@ -221,7 +221,7 @@ class Store:
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline_s:
                     raise
-                time.sleep(_BUSY_PAUSE_S)
+                time.sleep(_BUSY_PAUSE_S)  # before anything is served: no loop waits for it
             else:
                 return
 
