@@ -3,9 +3,10 @@
     python -m benchmarks.breakdown [ROUNDS] [--json FILE]      # default: 5
 
 Each part is run by itself, with what is next to it replaced by something that takes next to no
-time, on uvloop and pinned to one CPU: it is the CPU time of the whole process, with the threads that
-read and write, for a record. The last lines are those of `batchkms encrypt --rate off` as a whole
-against the stub on the other CPU; what the parts do not account for is mostly the event loop.
+time, on uvloop and pinned to one CPU: it is the CPU time of the whole process, with the threads
+that read and write, for a record. The last lines are those of `batchkms encrypt --rate off` as a
+whole against the stub on the other CPU; what the parts do not account for is mostly the event
+loop.
 """
 
 from __future__ import annotations
