@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 from itertools import count
 from typing import TypeVar
 
@@ -62,6 +63,28 @@ class Attempts:
         self.gates = dict.fromkeys(quotas, own)
         if Group.SOURCE in self.gates and len(self.gates) > 1:
             self.gates[Group.SOURCE] = OutageGate(budget_s=outage_budget_s)
+        self._each_gate = tuple(set(self.gates.values()))
+
+    @cached_property
+    def now(self) -> Callable[[], float]:
+        """The clock of the running event loop, in seconds."""
+        return asyncio.get_running_loop().time
+
+    @cached_property
+    def stopwatch(self) -> Callable[[], float]:
+        """A clock that is fine enough for a latency, in seconds.
+
+        uvloop's own counts whole milliseconds and stands still while its callbacks run.
+        """
+        loop = asyncio.get_running_loop()
+        return time.perf_counter if type(loop).__module__.startswith("uvloop") else loop.time
+
+    def paused_s(self) -> float:
+        """The time spent in outages so far, in seconds."""
+        paused_s = 0.0
+        for gate in self._each_gate:
+            paused_s += gate.paused_s()
+        return paused_s
 
     @property
     def outage(self) -> bool:
@@ -159,7 +182,7 @@ class _Case:
         """See `operations.base.Calls`."""
         run = self.run
         while True:
-            if key_id is not None and (refused := run.refused_keys.get(key_id)):
+            if run.refused_keys and (refused := run.refused_keys.get(key_id or "")):
                 # Anew each time: an exception keeps the frames of all that ever raised it.
                 raise refused.saying(refused.message)
             try:
@@ -181,38 +204,49 @@ class _Case:
 
     async def _attempt(self, group: Group, call: Callable[[], Awaitable[T]]) -> T:
         """One call, or none if the record's time ran out while it waited for its turn."""
-        clock = asyncio.get_running_loop().time
         gate, quota = self.run.gates[group], self.run.quotas[group]
         while True:
-            async with gate.passage() as probing:
+            if gate.active:
+                async with gate.passage() as probing:
+                    await quota.acquire(first=self.error is not None)
+                    if probing or not gate.active:
+                        return await self._tried(group, call, probing=probing)
+                continue
+            if quota.per_second is not None:
                 await quota.acquire(first=self.error is not None)
-                if gate.active and not probing:
+                if gate.active:
                     continue  # an outage began meanwhile: this call would be one of a crowd
-                if self.started is None:
-                    self.started = clock() - self._paused_s()
-                left_s = self.run.retry.deadline_s - self._elapsed_s()
-                if self.error is not None and left_s <= 0 and not probing:
-                    raise self.error
-                # A probe is made for the run: what is left to its record would cut it short.
-                try:
-                    answer = await self._timed_call(call, math.inf if probing else left_s)
-                except KmsError as error:
-                    self.charged += not probing
-                    self._note(group, error)
-                    raise
-                gate.answered()
-                self.error = None
-                return answer
+            return await self._tried(group, call, probing=False)
 
-    async def _timed_call(self, call: Callable[[], Awaitable[T]], left_s: float) -> T:
+    async def _tried(self, group: Group, call: Callable[[], Awaitable[T]], *, probing: bool) -> T:
+        run = self.run
+        now = run.now()
+        if self.started is None:
+            self.started = now - run.paused_s()
+        left_s = run.retry.deadline_s
+        if self.error is not None:
+            left_s -= now - run.paused_s() - self.started
+            if left_s <= 0 and not probing:
+                raise self.error
+        # A probe is made for the run: what is left to its record would cut it short.
+        try:
+            answer = await self._timed_call(call, now, math.inf if probing else left_s)
+        except KmsError as error:
+            self.charged += not probing
+            self._note(group, error)
+            raise
+        run.gates[group].answered()
+        self.error = None
+        return answer
+
+    async def _timed_call(self, call: Callable[[], Awaitable[T]], now: float, left_s: float) -> T:
         run, tally, again = self.run, self.run.tally, self.error is not None
-        tally.called(asyncio.get_running_loop().time(), again=again)
+        tally.called(now, again=again)
         self.attempts += 1
         task = asyncio.current_task()
         run.waiting_for_answer.add(task)
         tally.in_flight += 1
-        stopwatch = _stopwatch()
-        began = stopwatch()
+        began = run.stopwatch()
         try:
             if left_s >= run.retry.attempt_timeout_s:
                 return await call()
@@ -226,7 +260,7 @@ class _Case:
         except TimeoutError:
             raise NetworkError("AttemptTimeout", "no answer before the record's deadline") from None
         finally:
-            self.latency_ms = round((stopwatch() - began) * 1000, 3)
+            self.latency_ms = round((run.stopwatch() - began) * 1000, 3)
             tally.in_flight -= 1
             run.waiting_for_answer.discard(task)
 
@@ -254,11 +288,8 @@ class _Case:
         )
 
     def _elapsed_s(self) -> float:
-        now = asyncio.get_running_loop().time()
-        return now - self._paused_s() - (now if self.started is None else self.started)
-
-    def _paused_s(self) -> float:
-        return sum(gate.paused_s() for gate in set(self.run.gates.values()))
+        now = self.run.now()
+        return now - self.run.paused_s() - (now if self.started is None else self.started)
 
 
 class _LotCalls:
@@ -303,12 +334,3 @@ class _SharedCase(_Case):
         if shared or (group is Group.DATA_KEY and not self.run.key_per_record):
             return self.run.next_number()
         return self.number
-
-
-def _stopwatch() -> Callable[[], float]:
-    """A clock that is fine enough for a latency, in seconds.
-
-    uvloop's own counts whole milliseconds and stands still while its callbacks run.
-    """
-    loop = asyncio.get_running_loop()
-    return time.perf_counter if type(loop).__module__.startswith("uvloop") else loop.time

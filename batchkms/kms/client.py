@@ -143,8 +143,7 @@ class KmsClient:
             # The service may quote what it refuses, and all of it may be logged anywhere.
             raise without_secret(error, plaintext) from None
         # The key id is the one that was sent, or is refused without being shown.
-        kept = {name: value for name, value in answer.items() if name != "KeyId"}
-        refuse_echo(kept, plaintext, parameters["Plaintext"])
+        refuse_echo(answer, plaintext, parameters["Plaintext"], of_key=False)
         return Encrypted(blob_of(answer), same_key(answer, key_id), answer["RequestId"])
 
     async def decrypt(
