@@ -40,6 +40,7 @@ from batchkms.runs.fingerprint import InputRows
 from batchkms.sinks.jsonl import JsonlSink
 from batchkms.sources import open_source
 from benchmarks.processes import machine, measured, server
+from benchmarks.stub_kms import BLOB
 
 ROWS = 20_000
 ENVIRON = {"TENCENTCLOUD_SECRET_ID": "EXAMPLE", "TENCENTCLOUD_SECRET_KEY": "example"}
@@ -50,7 +51,6 @@ _BODY = (
     b'{"Response":{"CiphertextBlob":"%s","KeyId":"benchmark",'
     b'"RequestId":"00000000-0000-4000-8000-%012d"}}'
 )
-_BLOB = b"A" * 200
 
 
 class _AtOnce(Operation):
@@ -79,7 +79,7 @@ class _Answering:
     async def post(self, headers: Any, body: bytes, accept: Callable[[Answer], Any]) -> Any:
         """The answer, as `accept` takes it."""
         self.asked_s = time.perf_counter()
-        answer = Answer(200, _BODY % (_BLOB, next(self._numbers)))
+        answer = Answer(200, _BODY % (BLOB, next(self._numbers)))
         self.answered_s = time.perf_counter()
         return accept(answer)
 
@@ -108,7 +108,7 @@ def _result(record: Record) -> Result:
         id=record.id,
         status="ok",
         key_id=KEY_ID,
-        ciphertext="A" * 200,
+        ciphertext=BLOB.decode(),
         request_id="00000000-0000-4000-8000-000000000000",
         attempts=1,
         latency_ms=1.234,
