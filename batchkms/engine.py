@@ -275,13 +275,14 @@ class Engine:
 
     async def _work(self) -> None:
         self._workers_now += 1
+        task = asyncio.current_task()
         try:
             while (taken := self._next_at_once() or await self._next()) is not None:
                 if self._some_local and self._is_local(taken.record):
                     await self._do_lot(self._lot(taken))
                     continue
                 try:
-                    result = await self._attempts.settle(taken.record)
+                    result = await self._attempts.settle(taken.record, task)
                 finally:
                     self._window.release(size_bytes=taken.size_bytes)
                 self._settled(taken.ordinal, result)

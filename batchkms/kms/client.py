@@ -8,9 +8,8 @@ Retrying is the caller's matter: every error carries a verdict that says whether
 
 from __future__ import annotations
 
-import hashlib
 import time
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -41,7 +40,7 @@ from batchkms.kms.headers import SignedHeaders
 from batchkms.kms.http1.requests import RequestTemplate
 from batchkms.kms.requestids import RequestIds
 from batchkms.kms.scrub import holds, long_forms
-from batchkms.kms.signing import RequestSigner
+from batchkms.kms.signing import RequestSigner, sha256_hex
 from batchkms.kms.transport import Answer, Transport
 from batchkms.kms.transports import TransportKind, transport_to
 from batchkms.kms.wire import (
@@ -134,7 +133,7 @@ class KmsClient:
         same string is needed to decrypt. Raises KmsError; an answer for another CMK than
         `key_id` is a ProtocolError `WrongKeyId`.
         """
-        parameters = {"KeyId": key_id, "Plaintext": b64encode(plaintext).decode()}
+        parameters = {"KeyId": key_id, "Plaintext": b2a_base64(plaintext, newline=False).decode()}
         if encryption_context is not None:
             parameters["EncryptionContext"] = encryption_context
         try:
@@ -251,18 +250,10 @@ class KmsClient:
         body = orjson.dumps(parameters)
         credentials = await self._credentials.credentials()
         timestamp_s = int(self._wall_clock())
-        own = [
-            (HEADER_TIMESTAMP, str(timestamp_s)),
-            (
-                "Authorization",
-                self._signer.authorization(
-                    credentials.secret_id,
-                    credentials.secret_key,
-                    timestamp_s,
-                    hashlib.sha256(body).hexdigest(),
-                ),
-            ),
-        ]
+        authorization = self._signer.authorization(
+            credentials.secret_id, credentials.secret_key, timestamp_s, sha256_hex(body)
+        )
+        own = [(HEADER_TIMESTAMP, str(timestamp_s)), ("Authorization", authorization)]
         headers = SignedHeaders(*(self._shared.get(action) or self._share(action)), own)
         if not credentials.token:
             return await self._transport.post(headers, body, self._answered)

@@ -15,6 +15,17 @@ from batchkms.kms.wire import ALGORITHM, CONTENT_TYPE, SERVICE
 _SUFFIX = "tc3_request"
 
 
+_EMPTY = hashlib.sha256()
+"""A copy of it is there in half the time that a new one takes."""
+
+
+def sha256_hex(data: bytes) -> str:
+    """The SHA-256 of a body as the signature wants it, hexadecimal."""
+    digest = _EMPTY.copy()
+    digest.update(data)
+    return digest.hexdigest()
+
+
 def utc_date(timestamp_s: int) -> str:
     """The UTC date of a Unix time as the credential scope wants it, `2019-02-25`."""
     return datetime.fromtimestamp(timestamp_s, UTC).strftime("%Y-%m-%d")
