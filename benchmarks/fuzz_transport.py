@@ -22,7 +22,8 @@ from pathlib import Path
 
 import uvloop
 
-from tests.kms.http1.fuzzing import Scene, check_cuts
+from tests.kms.http1.fuzzedanswers import check_cuts
+from tests.kms.http1.fuzzing import Scene
 
 SCENE_BYTES = 1_000
 CUT_EVERY = 300
