@@ -174,6 +174,10 @@ class Pool:
         except Exception as defect:
             self.report(defect)
             failure = mishaps.connection_reset()
+        except asyncio.CancelledError:
+            # Given up in the moment when it was made: uvloop closes it without telling its end.
+            connection.connection_lost(None)
+            raise
         else:
             return
         finally:
