@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,55 @@ def test_an_output_that_cannot_be_is_refused(tmp_path: Path, output: str, told: 
 def test_a_name_that_says_no_format_is_taken(tmp_path: Path) -> None:
     _merge(dealt(tmp_path, 2, range(1, 5)), tmp_path / "out.results")
     assert _content(tmp_path / "out.results")["output"]["format"] == "jsonl"
+
+
+def _dies_at(number: int, merge: Callable[[], object]) -> bool:
+    """Whether a process that merges died before this call to the file system; else it has ended."""
+    child = os.fork()
+    if child:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, _DIED)
+        return code == _DIED
+    left = iter(range(number, 0, -1))
+
+    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*given: Any, **more: Any) -> Any:
+            if next(left, 0) == 1:
+                os._exit(_DIED)
+            return call(*given, **more)
+
+        return called
+
+    for name in ("write", "fsync", "replace", "unlink", "open"):
+        setattr(os, name, dying(getattr(os, name)))
+    try:
+        merge()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+_DIED = 77
+
+
+@pytest.mark.parametrize("replacing", [False, True])
+def test_a_merge_is_done_wherever_it_died(tmp_path: Path, replacing: bool) -> None:
+    paths, output = dealt(tmp_path, 2, range(1, 7)), tmp_path / "out.jsonl"
+    _merge(paths, output)
+    whole, number, died = output.read_bytes(), 0, True
+    while died:
+        if not replacing:
+            for path in tmp_path.glob("out.*"):
+                path.unlink()
+        number += 1
+        died = _dies_at(number, lambda: _merge(paths, output, overwrite=replacing))
+        if output.exists():
+            assert output.read_bytes() == whole
+        if replacing or not output.exists():
+            _merge(paths, output, overwrite=replacing)
+        assert output.read_bytes() == whole
+        _assert_as_one_run(output)
+    assert number > 10
 
 
 def test_a_disk_that_is_full_leaves_nothing(
