@@ -6,10 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchkms.cli.reload import Reload
+from batchkms.engine import Engine
 from batchkms.errors import ConfigError
+from batchkms.job import JobSpec, job_from
 from batchkms.options.values import shard
-from batchkms.quota import Group, per_second
+from batchkms.quota import Group, Quotas, per_second
 from batchkms.shard import MOST_SHARES, Shard, divided
+from tests.scripted import OK, Scripted, always
 
 _OF = st.integers(1, MOST_SHARES)
 
@@ -72,3 +76,31 @@ def test_fewer_calls_than_shares_are_refused(number: int) -> None:
 def test_a_share_is_read_as_it_is_written(of: int, data: st.DataObject) -> None:
     share = Shard(data.draw(st.integers(1, of)), of)
     assert shard(str(share)) == share
+
+
+async def test_a_job_file_that_is_read_again_is_divided_as_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def job(rate: str) -> JobSpec:
+        flags = {"emulator": True, "output": "out.jsonl", "rate": rate, "shard": "1/2"}
+        return job_from(command="encrypt", input_path="-", flags=flags, environ={}, config=None)
+
+    operation = Scripted(always(OK))
+    quotas = Quotas({group: 100 for group in operation.groups})
+    engine = Engine(operation, quotas=quotas)
+    jobs = [job("90"), job("2"), job("auto"), job("off")]
+    reload = Reload(
+        read=lambda: jobs.pop(0),
+        quotas=quotas,
+        engine=engine,
+        manifest=None,
+        found=301,
+        # Whatever the file says by now.
+        shard=Shard(1, 3),
+    )
+    kept = []
+    for _ in range(4):
+        reload()
+        kept.append(quotas[operation.groups[0]].per_second)
+    assert kept == [30, 30, 101, None]
+    assert "the job file is not taken: 2 calls/s" in caplog.text
