@@ -86,7 +86,7 @@ async def test_a_job_file_that_is_read_again_is_divided_as_before(
         return job_from(command="encrypt", input_path="-", flags=flags, environ={}, config=None)
 
     operation = Scripted(always(OK))
-    quotas = Quotas({group: 100 for group in operation.groups})
+    quotas = Quotas(dict.fromkeys(operation.groups, 100))
     engine = Engine(operation, quotas=quotas)
     jobs = [job("90"), job("2"), job("auto"), job("off")]
     reload = Reload(
