@@ -85,7 +85,7 @@ def test_rows_are_copied_byte_by_byte(tmp_path: Path, format: str) -> None:
     assert [each["shard"] for each in content["merged"]] == ["1/3", "2/3", "3/3"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(data=st.data(), of=st.integers(1, 5))
 def test_whatever_the_order_of_the_rows_they_can_be_put_in_order(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, of: int
