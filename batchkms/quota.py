@@ -45,8 +45,9 @@ GUARD_S = 0.006
 """Added to the window, so that a call that travelled faster than the one a second before it
 does not arrive inside that one's second. It costs 0.6% of the quota."""
 
-LOTS_PER_SECOND = 150
-"""Above this rate permits are given several at a time: a timer per permit costs too much."""
+LOTS_PER_SECOND = 60
+"""Above this rate permits are given several at a time, at 300 calls/s five every 17 ms: what a paced
+run takes is mostly to be woken up, and calls that go together are answered together."""
 
 RECOVERY_PER_S = 0.01
 """The share of the quota that the pace regains each second after a throttled answer."""
@@ -67,10 +68,17 @@ class PermitRing:
         """The times that it holds, oldest first."""
         return self._times[self._next :] + self._times[: self._next]
 
-    def ready_at(self, permits: int) -> float:
-        """When the next `permits` may be given at once; at most Q."""
-        last = (self._next + permits - 1) % len(self._times)
-        return self._times[last] + self._period_s
+    def ready_at(self) -> float:
+        """When the next permit may be given."""
+        return self._times[self._next] + self._period_s
+
+    def ready(self, most: int, now: float) -> int:
+        """How many permits may be given now, of `most` that are asked for."""
+        times, first, period_s = self._times, self._next, self._period_s
+        number, most = 0, min(most, len(times))
+        while number < most and times[(first + number) % len(times)] + period_s <= now:
+            number += 1
+        return number
 
     def give(self, permits: int, now: float) -> None:
         """Records that so many permits were given."""
@@ -186,17 +194,22 @@ class Quota:
     async def _serve(self) -> None:
         clock = asyncio.get_running_loop().time
         while self._drop_cancelled() and self.per_second is not None:
-            permits = min(self._lot, len(self._again) + len(self._waiting))
-            await self._smooth(permits * self._pace.quota / self._pace.at(clock()))
-            while (ring := self._ring) is not None:
-                # The quota may have been changed while this waited, so that it is asked anew.
-                permits = min(permits, self.per_second)
-                if (left_s := ring.ready_at(permits) - clock()) <= 0:
-                    ring.give(permits, clock())
-                    break
+            left = min(self._lot, len(self._again) + len(self._waiting))
+            await self._smooth(left * self._pace.quota / self._pace.at(clock()))
+            # The quota may be changed while this waits, so that the ring is asked for anew.
+            while left and (ring := self._ring) is not None:
+                now = clock()
+                if ready := ring.ready(left, now):
+                    # Those that were given together come back together: a lot that waited for
+                    # its last permit would be late by more of them with every second.
+                    ring.give(ready, now)
+                    left -= ready
+                    for _ in range(ready):
+                        self._hand_out()
+                    continue
                 # uvloop keeps time in whole milliseconds and spins on anything shorter.
-                await asyncio.sleep(math.ceil(left_s * 1000) / 1000)
-            for _ in range(permits):
+                await asyncio.sleep(math.ceil((ring.ready_at() - now) * 1000) / 1000)
+            for _ in range(left):
                 self._hand_out()
 
     async def _smooth(self, cost: float) -> None:

@@ -229,10 +229,33 @@ def test_the_lowered_pace_is_kept_to() -> None:
 def test_the_ring_alone_is_exact(per_second: int, wanted: list[tuple[float, int]]) -> None:
     ring, now, times = PermitRing(per_second), 0.0, list[float]()
     for wait_s, lot in wanted:
-        lot = min(lot, per_second)
-        now = max(now + wait_s, ring.ready_at(lot))
-        ring.give(lot, now)
-        times += [now] * lot
+        now = max(now + wait_s, ring.ready_at())
+        ready = ring.ready(lot, now)
+        assert 1 <= ready <= lot
+        ring.give(ready, now)
+        times += [now] * ready
+    assert most_in_a_sliding_second(times) <= per_second
+
+
+@pytest.mark.parametrize("workers", [8, 9, 64])
+@pytest.mark.parametrize("per_second", [300, 301, 997])
+def test_lots_that_do_not_divide_the_quota_cost_none_of_it(per_second: int, workers: int) -> None:
+    async def main() -> list[float]:
+        quota, loop = Quota(per_second), asyncio.get_running_loop()
+        times: list[float] = []
+        until = loop.time() + 20
+
+        async def worker() -> None:
+            while loop.time() < until:
+                await quota.acquire()
+                times.append(loop.time())
+
+        await asyncio.gather(*(worker() for _ in range(workers)))
+        await quota.aclose()
+        return times
+
+    times = run_virtual(main())
+    assert len(times) >= 0.99 * per_second * 20
     assert most_in_a_sliding_second(times) <= per_second
 
 
