@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
@@ -94,6 +94,15 @@ class Latencies:
         made = cls()
         for part in parts:
             made.add(part)
+        return made
+
+    @classmethod
+    def of_buckets(cls, buckets: Mapping[int, int], *, sum_us: int, max_us: int) -> Self:
+        """The same as others whose `buckets`, `sum_us` and `max_us` these are."""
+        made = cls()
+        for bucket, count in buckets.items():
+            made._counts[bucket] = count
+        made.total, made.sum_us, made.max_us = sum(buckets.values()), sum_us, max_us
         return made
 
     def buckets(self) -> Iterator[tuple[int, int]]:

@@ -48,7 +48,7 @@ class Content(Protocol):
 
 
 class Flights:
-    """Begins calls, and records each when it has ended.
+    """Begins calls, and gives each to `record` when it has ended.
 
     `on_room` is called whenever there is room for another one, `zero_s` is the time of `clock`
     that `Call`s count from. `retry` with one attempt tries nothing again.
@@ -58,18 +58,18 @@ class Flights:
         self,
         connections: Connections,
         *,
-        record: Callable[[Call], None],
         retry: RetryPolicy,
+        record: Callable[[Call], None] = lambda call: None,
         warmup_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self.on_room: Callable[[], None] = lambda: None
+        self.record = record
         self.zero_s = 0.0
         self.clock = clock
         self.attempts = 0
         self._connections = connections
-        self._record = record
         self._retry = retry
         self._warmup_s = warmup_s
         self._uniform = uniform
@@ -103,7 +103,7 @@ class Flights:
 
     def never_sent(self, due_s: float, action: str) -> None:
         """Records a call that there was no room for to the end."""
-        self._record(
+        self.record(
             Call(
                 scheduled=due_s,
                 sent=None,
@@ -172,7 +172,7 @@ class Flights:
 
     def _ended(self, flight: _Flight, call: Call) -> None:
         del self._under_way[flight]
-        self._record(call)
+        self.record(call)
         if self._landed is not None and not self._under_way and not self._landed.done():
             self._landed.set_result(None)
 

@@ -12,10 +12,11 @@ from binascii import b2a_base64
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, repeat
+from itertools import accumulate, count, repeat
 from typing import Any
 
 from batchkms.errors import BadValue
+from batchkms.loadtest.share import WHOLE, Share
 from batchkms.records import MAX_PLAINTEXT_BYTES
 
 DEFAULT_SIZE = "64"
@@ -101,17 +102,19 @@ _GROUPS = 16_384
 _COUNTER_BYTES = 6
 
 
-def random_plaintexts(size: PayloadSize, *, seed: int) -> Iterator[str]:
+def random_plaintexts(size: PayloadSize, *, seed: int, share: Share = WHOLE) -> Iterator[str]:
     """Plaintexts without end, each another one than all before, as base64.
 
-    Those of the same sizes and seed are the same in every run. Below six bytes there are not
-    enough different ones: they come again after all of them were there.
+    Those of the same sizes, seed and share are the same in every run, and no two shares have one
+    in common. Below six bytes there are not enough different ones: they come again after all of
+    them were there.
     """
     rng = random.Random(seed)  # noqa: S311 - no secret is made of it
     block = _encoded(rng.randbytes(3 * _GROUPS))
     ends = ["", _encoded(rng.randbytes(1)), _encoded(rng.randbytes(2))]
     cuts = _GROUPS - math.ceil(max(most for _, most, _ in size.ranges) / 3)
-    for number, bytes_ in enumerate(size.drawn(rng), start=rng.getrandbits(32)):
+    numbers = count(rng.getrandbits(32) + share.first, share.of)
+    for number, bytes_ in zip(numbers, size.drawn(_sizes_of(share, rng, seed)), strict=False):
         if bytes_ < _COUNTER_BYTES:
             yield _encoded((number % 256**bytes_).to_bytes(bytes_))
             continue
@@ -120,6 +123,11 @@ def random_plaintexts(size: PayloadSize, *, seed: int) -> Iterator[str]:
         cut = number * 31 % cuts * 4
         front = _encoded(number.to_bytes(_COUNTER_BYTES))
         yield f"{front}{block[cut : cut + groups * 4]}{ends[over]}"
+
+
+def _sizes_of(share: Share, rng: random.Random, seed: int) -> random.Random:
+    """What draws the sizes: each process draws others, and one alone as it always has."""
+    return rng if share.of == 1 else random.Random(f"{seed}/{share.first}")  # noqa: S311
 
 
 def _encoded(data: bytes) -> str:
