@@ -169,11 +169,11 @@ class LoadTest:
             self.judge.count(call)
             if self._step is not None:
                 self._step.count(call)
-        if self._calls is not None and self._broken is None:
+        if self._calls is not None:
             try:
                 self._calls.write(call)
             except OutputError as error:
-                self.fail(error)
+                self._fail_to_keep(error)
 
     @asynccontextmanager
     async def _ticking(self) -> AsyncIterator[None]:
@@ -194,11 +194,11 @@ class LoadTest:
             await asyncio.sleep(TICK_S)
             self.judge.settled(self.caller.settled_s())
             self._abort_if_broken()
-            if self._calls is not None and self._broken is None:
+            if self._calls is not None:
                 try:
                     await self._calls.flush()
                 except OutputError as error:
-                    self.fail(error)
+                    self._fail_to_keep(error)
 
     def _abort_if_broken(self) -> None:
         if self.plan.abort_on_fail and self.judge.broken:
@@ -211,6 +211,11 @@ class LoadTest:
                 await self._renew()
             except KmsError as error:
                 log.warning("credentials could not be renewed: %s", error)
+
+    def _fail_to_keep(self, error: OutputError) -> None:
+        # Whatever else ends a run, the calls until its very end are kept.
+        self._calls = None
+        self.fail(error)
 
     def fail(self, error: RunStopped) -> None:
         """Ends the run for this error, which `run` then raises."""
