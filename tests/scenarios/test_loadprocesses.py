@@ -69,7 +69,7 @@ def children_of(process: subprocess.Popen[str]) -> list[int]:
 
 def _number(call: dict[str, Any]) -> int:
     """Which one of the schedule it is, at 401/s."""
-    return round(call["scheduled"] * 401)
+    return round(float(call["scheduled"]) * 401)
 
 
 def running(pid: int) -> bool:
