@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from batchkms.childprocess import Frames, leave_signals_to_parent
 from batchkms.cli.logs import log_to_stderr
-from batchkms.cli.loops import fast_runner
+from batchkms.cli.loops import fast_runner, spare_the_collector
 from batchkms.cli.main import tell_error
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.kms.endpoint import Endpoint
@@ -86,6 +86,7 @@ class LoadProcess:
             self._say(wire.Refused(error.message, error.hint))
             return
         self._closed = orders.closed
+        spare_the_collector()
         self._say(wire.Ready())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

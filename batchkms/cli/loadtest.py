@@ -19,7 +19,7 @@ from batchkms.cli.loadcaller import Work, open_caller
 from batchkms.cli.loadfiles import LoadFiles
 from batchkms.cli.loadplan import say_plan
 from batchkms.cli.logs import log_to_stderr
-from batchkms.cli.loops import fast_runner
+from batchkms.cli.loops import fast_runner, spare_the_collector
 from batchkms.cli.main import command_options, printable
 from batchkms.cli.metrics import load_metrics
 from batchkms.cli.running import end_on_signals, signals_drain
@@ -96,6 +96,7 @@ async def _run(spec: JobSpec) -> int:
         await stack.enter_async_context(metrics)
         files.begin()
         stack.push_async_callback(files.abandon)
+        spare_the_collector()
         error = await _attacked(spec, target, test)
         summary = LoadSummary(
             record=_record(spec, target, test, workload, most),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import NamedTuple
+
+import msgspec
 
 from batchkms.errors import ConfigError
 from batchkms.loadtest.mix import OF_CIPHERTEXTS
@@ -32,7 +33,7 @@ class Payloads:
     rows: Rows | None = None
 
 
-class Content(NamedTuple):
+class Content(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What one call carries, and what its answer is judged by.
 
     `key_id` is the CMK that it names, None if it names none.

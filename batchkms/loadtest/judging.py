@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from batchkms.errors import VERDICTS, KmsError, NetworkError, ProtocolError
 from batchkms.kms.answers import (
@@ -33,7 +36,7 @@ UNKNOWN_CODE = "UnknownCode"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-class Judged(NamedTuple):
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """What an answer is worth. `outcome` is `ok` or the value of an `ErrorClass`.
 
     `in_step` is false where whatever answered may not be in step with what it was asked: its
@@ -92,8 +95,10 @@ def _kept(judged: Judged, row: Row | None, token: str | None) -> Judged:
     told = f"{'' if known else code} {'' if plain else request_id}"
     if _echoes(told, row, token):
         return ECHOED
-    return judged._replace(
-        code=code if known else _known_code(code or ""), request_id=request_id if plain else None
+    return replace(
+        judged,
+        code=code if known else _known_code(code or ""),
+        request_id=request_id if plain else None,
     )
 
 

@@ -114,6 +114,7 @@ def random_plaintexts(size: PayloadSize, *, seed: int, share: Share = WHOLE) -> 
     ends = ["", _encoded(rng.randbytes(1)), _encoded(rng.randbytes(2))]
     cuts = _GROUPS - math.ceil(max(most for _, most, _ in size.ranges) / 3)
     numbers = count(rng.getrandbits(32) + share.first, share.of)
+    two = _twelve_bits()
     for number, bytes_ in zip(numbers, size.drawn(_sizes_of(share, rng, seed)), strict=False):
         if bytes_ < _COUNTER_BYTES:
             yield _encoded((number % 256**bytes_).to_bytes(bytes_))
@@ -121,8 +122,18 @@ def random_plaintexts(size: PayloadSize, *, seed: int, share: Share = WHOLE) -> 
         # A number in front makes it another one; the rest is whole groups of the block.
         groups, over = divmod(bytes_ - _COUNTER_BYTES, 3)
         cut = number * 31 % cuts * 4
-        front = _encoded(number.to_bytes(_COUNTER_BYTES))
-        yield f"{front}{block[cut : cut + groups * 4]}{ends[over]}"
+        yield (
+            f"{two[number >> 36]}{two[number >> 24 & 4095]}{two[number >> 12 & 4095]}"
+            f"{two[number & 4095]}{block[cut : cut + groups * 4]}{ends[over]}"
+        )
+
+
+def _twelve_bits() -> list[str]:
+    """The two characters of base64 that each number of 12 bits is: four make a number of six bytes.
+
+    They are looked up in a third of the time that it takes to encode one.
+    """
+    return [_encoded((number << 12).to_bytes(3))[:2] for number in range(4096)]
 
 
 def _sizes_of(share: Share, rng: random.Random, seed: int) -> random.Random:

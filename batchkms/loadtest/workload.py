@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from batchkms.kms.credentials import Credentials
 from batchkms.kms.signedrequests import SignedRequests
 from batchkms.kms.transport import Answer
@@ -14,32 +16,30 @@ from batchkms.loadtest.mix import ACTIONS, Mix, ordered
 from batchkms.loadtest.share import WHOLE, Share
 
 
-class Prepared:
+class Prepared(msgspec.Struct, eq=False, gc=False):
     """One call that is due: its action and its content, not signed yet."""
 
-    __slots__ = ("_content", "_token", "_workload", "action")
-
-    def __init__(self, action: str, content: Content, workload: Workload) -> None:
-        self.action = action
-        self._content = content
-        self._workload = workload
-        self._token: str | None = None
+    action: str
+    content: Content
+    workload: Workload
+    token: str | None = None
+    """That of the credentials which signed it last."""
 
     def request(self) -> bytes:
         """The whole HTTP request, signed for now. Ask again for each time that it is sent."""
-        workload = self._workload
+        workload = self.workload
         credentials = workload.credentials
-        self._token = credentials.token
+        self.token = credentials.token
         return workload.requests.request(
             ACTIONS[self.action],
-            self._content.parameters,
+            self.content.parameters,
             credentials,
             int(workload.wall_clock()),
         )
 
     def judge(self, answer: Answer) -> Judged:
         """What an answer to it is worth. Raises nothing."""
-        return self._workload.judge.judged(self.action, self._content, answer, self._token)
+        return self.workload.judge.judged(self.action, self.content, answer, self.token)
 
     def __repr__(self) -> str:
         return f"Prepared(action={self.action!r})"
