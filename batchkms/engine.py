@@ -15,7 +15,9 @@ import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
+
+import msgspec
 
 from batchkms.attempts import Attempts, NotDone
 from batchkms.errors import InputBroken, RunStopped, TooManyFailures
@@ -74,7 +76,7 @@ class EngineOptions:
     stops_when_all_fail: bool = True
 
 
-class _Taken(NamedTuple):
+class _Taken(msgspec.Struct, gc=False):
     """A record that was taken from the source: as which one, and how much it holds."""
 
     ordinal: int
@@ -101,6 +103,8 @@ class Engine:
         self.tally = tally or Tally()
         self._options = options or EngineOptions()
         self._is_local = operation.is_local
+        # Asked once: most operations have no local records at all.
+        self._some_local = type(operation).is_local is not Operation.is_local
         self._same_lot = operation.same_lot
         self._attempts = Attempts(
             operation,
@@ -271,13 +275,14 @@ class Engine:
 
     async def _work(self) -> None:
         self._workers_now += 1
+        task = asyncio.current_task()
         try:
-            while (taken := await self._next()) is not None:
-                if self._is_local(taken.record):
+            while (taken := self._next_at_once() or await self._next()) is not None:
+                if self._some_local and self._is_local(taken.record):
                     await self._do_lot(self._lot(taken))
                     continue
                 try:
-                    result = await self._attempts.settle(taken.record)
+                    result = await self._attempts.settle(taken.record, task)
                 finally:
                     self._window.release(size_bytes=taken.size_bytes)
                 self._settled(taken.ordinal, result)
@@ -319,6 +324,11 @@ class Engine:
             return
         for taken, result in zip(lot, results, strict=True):
             self._settled(taken.ordinal, result)
+
+    def _next_at_once(self) -> _Taken | None:
+        """The next record, if one is there and this worker is not one too many."""
+        enough = self._workers_now <= self._workers_wanted
+        return self._queue.popleft() if self._queue and enough else None
 
     async def _next(self) -> _Taken | None:
         while not self._queue:

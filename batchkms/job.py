@@ -57,6 +57,7 @@ class JobSpec:
     credentials: str | None
     ca_file: str | None
     proxy: str | None
+    transport: Literal["auto", "aiohttp", "wire"]
     rate: int | Literal["auto", "off"]
     reserve: float
     concurrency: int

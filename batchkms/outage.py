@@ -33,7 +33,7 @@ class OutageGate:
 
     def paused_s(self) -> float:
         """The time spent in outages so far, in seconds."""
-        return self._watch.paused_s(_now())
+        return self._watch.paused_s(_now() if self._watch.active else 0.0)
 
     def passage(self) -> AbstractAsyncContextManager[bool]:
         """Surrounds one call: at once as a rule, alone and after a pause during an outage.
@@ -54,6 +54,8 @@ class OutageGate:
 
     def answered(self) -> None:
         """The service answered a call, well or with a refusal."""
+        if self._watch.calm:
+            return
         lasted_s = self._watch.lasted_s(_now())
         if self._watch.answered(_now()):
             log.warning("the service answers again after %.1f s; going on", lasted_s)

@@ -75,6 +75,11 @@ class OutageWatch:
         """Whether there is an outage now."""
         return self._entered_at is not None
 
+    @property
+    def calm(self) -> bool:
+        """Whether nothing has failed since the last answer."""
+        return not self._failed_rows and self._entered_at is None
+
     def failed(self, row: int, now: float, *, throttled: bool = False) -> bool:
         """A row failed with a transient error. True if this makes it an outage."""
         if not self._failed_rows:

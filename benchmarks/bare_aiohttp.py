@@ -1,6 +1,8 @@
 """The least that a script could do: sign and send Encrypt with aiohttp, at a rate or flat out.
 
-    python -m benchmarks.bare_aiohttp ENDPOINT KEY_ID CALLS RATE    # RATE 0: no limit
+    python -m benchmarks.bare_aiohttp ENDPOINT KEY_ID CALLS RATE [LOOP]
+
+RATE 0 is no limit, LOOP asyncio (the default) or uvloop.
 
 Prints one JSON line. Nothing is retried, classified or written: this is what batchkms's own
 work is compared with. The credentials come from the environment.
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable, Coroutine
 
 import aiohttp
+import uvloop
 
 from batchkms.kms.signing import RequestSigner
 
@@ -84,4 +87,6 @@ async def _flat_out(call: Call, session: aiohttp.ClientSession, calls: int) -> N
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
+    made = uvloop.new_event_loop if sys.argv[5:] == ["uvloop"] else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=made) as runner:
+        runner.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))

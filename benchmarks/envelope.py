@@ -1,64 +1,62 @@
 """Envelope encryption of 256-byte rows, beside a bare loop that writes the same rows.
 
-    python -m benchmarks.envelope [ROWS] [ROUNDS]      # default: 1,000,000 and 3
+    python -m benchmarks envelope
 
 In each round `batchkms encrypt --mode envelope --rate off` and the bare loop have their turns, each
 as one process from its start to its end, JSONL to JSONL, batchkms against an emulator in a process
 of its own. Afterwards the results are looked at: how many data keys were asked for, and whether a
-nonce occurs twice under any of them. A table is printed and, as JSON, written to envelope.json in
-the folder for temporary files.
+nonce occurs twice under any of them.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 import tempfile
 import urllib.request
 from base64 import b64decode
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bare_envelope import ROWS_OF_A_KEY
-from benchmarks.processes import Usage, emulator, machine, measured
+from benchmarks.clients import figures
+from benchmarks.processes import Usage, emulator, measured
+from benchmarks.tables import Column, Figures, Plan, Table
 
+ROWS, QUICK_ROWS = 1_000_000, 20_000
 FLOOR_ROWS_S, FLOOR_RATIO = 100_000, 0.45
+OURS, BARE = "batchkms encrypt --mode envelope", "bare loop"
 
 
-def main(rows: int, rounds: int) -> None:
-    """Runs the rounds and prints a table."""
-    turns: dict[str, list[Usage]] = {"batchkms": [], "bare loop": []}
+def part(plan: Plan) -> Iterator[Table]:
+    """The table of both sides. Raises RuntimeError for results that are not what they must be."""
+    rows = QUICK_ROWS if plan.quick else ROWS
+    made: dict[str, list[Figures]] = {OURS: [], BARE: []}
     with tempfile.TemporaryDirectory() as name, emulator(name, rate_limit="none") as told:
         folder = Path(name)
         inventory = _inventory(folder / "inventory.jsonl", rows)
-        for _ in range(rounds):
+        for _ in range(plan.rounds):
             before = _data_keys(told)
-            turns["batchkms"].append(_batchkms(told, inventory, folder / "ours.jsonl"))
-            calls = _data_keys(told) - before
-            blob = _looked_at(folder / "ours.jsonl", rows, calls)
-            turns["bare loop"].append(_bare(told, inventory, folder / "bare.jsonl", blob))
+            ours = _batchkms(told, inventory, folder / "ours.jsonl")
+            blob = _looked_at(folder / "ours.jsonl", rows, _data_keys(told) - before)
+            bare = _bare(told, inventory, folder / "bare.jsonl", blob)
             _same_size(folder, rows)
-    print(f"{rows:,} rows of 256 bytes, {machine()}, {datetime.now(UTC):%Y-%m-%d}, ", end="")
-    print(f"medians of {rounds} rounds\n")
-    print("| | rows/s | CPU µs a row |\n|---|---|---|")
-    for who, made in turns.items():
-        rows_s = statistics.median(rows / usage.wall_s for usage in made)
-        cpu_us = statistics.median(1e6 * usage.cpu_s / rows for usage in made)
-        print(f"| {who} | {rows_s:,.0f} | {cpu_us:.1f} |")
-    ratios = [
-        bare.wall_s / ours.wall_s
-        for ours, bare in zip(turns["batchkms"], turns["bare loop"], strict=True)
-    ]
-    print(
-        f"\nratio to the bare loop {statistics.median(ratios):.2f} (floor {FLOOR_RATIO}, ", end=""
+            made[OURS].append(figures(rows / ours.wall_s, ours, rows))
+            made[BARE].append(figures(rows / bare.wall_s, bare, rows))
+    keys = f"GenerateDataKey {-(-rows // ROWS_OF_A_KEY):,} a round; no nonce twice under a key."
+    yield Table(
+        title="Envelope",
+        about=f"{rows:,} rows of 256 bytes, JSONL to JSONL, whole processes.",
+        first="side",
+        columns=(
+            Column("rows/s", "per_second", ",.0f"),
+            Column("CPU µs a row", "cpu_us"),
+            Column("of the bare loop", "per_second", ".2f", of=BARE),
+        ),
+        rounds=made,
+        notes=[keys, f"The floor is {FLOOR_RATIO} of the bare loop, or {FLOOR_ROWS_S:,} rows/s."],
     )
-    print(f"or {FLOOR_ROWS_S:,} rows/s); by rounds {', '.join(f'{r:.2f}' for r in ratios)}")
-    print(f"GenerateDataKey {-(-rows // ROWS_OF_A_KEY):,} a round; no nonce twice under a data key")
-    kept = {who: [rows / usage.wall_s for usage in made] for who, made in turns.items()}
-    path = Path(tempfile.gettempdir(), "envelope.json")
-    path.write_text(json.dumps({"machine": machine(), "rows": rows, "rows_per_second": kept}))
 
 
 def _inventory(path: Path, rows: int) -> Path:
@@ -119,8 +117,3 @@ def _same_size(folder: Path, rows: int) -> None:
     ours, bare = ((folder / f"{name}.jsonl").stat().st_size for name in ("ours", "bare"))
     if abs(ours - bare) > 100 * (1 + rows // ROWS_OF_A_KEY):
         raise RuntimeError(f"other rows: {ours:,} bytes of batchkms, {bare:,} of the bare loop")
-
-
-if __name__ == "__main__":
-    numbers = [int(argument) for argument in sys.argv[1:]]
-    main(*(numbers + [1_000_000, 3][len(numbers) :]))

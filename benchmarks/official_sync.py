@@ -20,7 +20,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.kms.v20190118 import kms_client, models
 
-THREADS = 32
+THREADS = 16
 
 
 def _work(endpoint: str, key_id: str, numbers: range) -> int:

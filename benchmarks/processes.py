@@ -51,11 +51,13 @@ def server(*arguments: str, cpu: int | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def emulator(data_dir: str, *more: str, rate_limit: str) -> Iterator[dict[str, Any]]:
+def emulator(
+    data_dir: str, *more: str, rate_limit: str, cpu: int | None = None
+) -> Iterator[dict[str, Any]]:
     """`batchkms emulator` in a process of its own; yields what it says when it listens."""
     arguments = ("-m", "batchkms", "emulator", "--port", "0")
     options = ("--data-dir", data_dir, "--rate-limit", rate_limit)
-    with server(*arguments, *options, *more) as line:
+    with server(*arguments, *options, *more, cpu=cpu) as line:
         yield json.loads(line)
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from tests.kms.transports import KINDS, Kind
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("batchkms", deadline=None)
+settings.load_profile("batchkms")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

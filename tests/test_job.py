@@ -90,6 +90,7 @@ def test_every_option_may_be_written_in_all_three_places(tmp_path: Path, option:
         "max-failures": "5%",
         "fsync-interval": "5s",
         "progress": "never",
+        "transport": "wire",
         "metrics": "[::1]:9464",
         "summary": "json",
         "log-level": "debug",

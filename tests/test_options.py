@@ -52,6 +52,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("credentials", "c", "c"),
     ("ca-file", "c.pem", "c.pem"),
     ("proxy", "http://p:1", "http://p:1"),
+    ("transport", "wire", "wire"),
     ("rate", "auto", "auto"),
     ("rate", "off", "off"),
     ("rate", "30000", 30000),

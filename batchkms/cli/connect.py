@@ -109,6 +109,7 @@ async def _client(
         credentials=credentials,
         ca_file=spec.ca_file,
         proxy=spec.proxy,
+        transport=spec.transport,
         connect_timeout_s=spec.connect_timeout,
         timeout_s=spec.timeout,
     )
@@ -150,6 +151,7 @@ async def _to_emulator(spec: JobSpec, stack: AsyncExitStack) -> Connection:
         region=emulator.region,
         endpoint=emulator.endpoint,
         credentials=StaticCredentials(Credentials(emulator.secret_id, emulator.secret_key)),
+        transport=spec.transport,
         connect_timeout_s=spec.connect_timeout,
         timeout_s=spec.timeout,
     )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from batchkms.cli.running import share_read
 from batchkms.cli.streams import say
 from batchkms.engine import Engine
-from batchkms.loadtest.loadtest import LoadTest
 from batchkms.options import Address
 from batchkms.quota import Quotas
 from batchkms.sources.base import Source
 from batchkms.tally import Tally
+
+if TYPE_CHECKING:
+    from batchkms.loadtest.loadtest import LoadTest
 
 Watch = Callable[[Engine, Quotas, Source], None]
 

@@ -1,4 +1,4 @@
-"""The transport that is used: aiohttp's.
+"""The transport over aiohttp, for where there is a proxy, or doubt about our own.
 
 Pooled keep-alive connections, TLS with full verification, HTTP proxies. It never follows a
 redirect, keeps no cookies and reads no proxy or netrc settings from the environment.
@@ -6,7 +6,7 @@ redirect, keeps no cookies and reads no proxy or netrc settings from the environ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -66,7 +66,9 @@ class AiohttpTransport:
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         )
 
-    async def post(self, headers: dict[str, str], body: bytes, accept: Callable[[Answer], T]) -> T:
+    async def post(
+        self, headers: Mapping[str, str], body: bytes, accept: Callable[[Answer], T]
+    ) -> T:
         """Sends a POST to `/`; see `Transport.post`."""
         try:
             async with self._session.post(

@@ -113,15 +113,20 @@ def plaintext_of(answer: dict[str, Any]) -> bytes:
         ) from None
 
 
-def refuse_echo(answer: dict[str, Any], plaintext: bytes, encoded: str) -> None:
-    """Raises ProtocolError if what is kept of an answer holds the plaintext, encoded in base64."""
-    fields = [answer["RequestId"], answer.get("CiphertextBlob")]
-    key_id = answer.get("KeyId")
+def refuse_echo(
+    answer: dict[str, Any], plaintext: bytes, encoded: str, *, of_key: bool = True
+) -> None:
+    """Raises ProtocolError if what is kept of an answer holds the plaintext, encoded in base64.
+
+    `of_key` says that its KeyId is kept too.
+    """
+    request_id, blob = answer["RequestId"], answer.get("CiphertextBlob")
+    text = f"{request_id} {blob}" if isinstance(blob, str) else request_id
+    key_id = answer.get("KeyId") if of_key else None
     # The plaintext may well be the id of a CMK, and a UUID has no room for another secret.
     if isinstance(key_id, str) and not _UUID.fullmatch(key_id):
-        fields.append(key_id)
-    text = " ".join(field for field in fields if isinstance(field, str))
-    if echoes(text, plaintext, encoded) or _holds_piece(answer["RequestId"], plaintext):
+        text = f"{text} {key_id}"
+    if echoes(text, plaintext, encoded) or _holds_piece(request_id, plaintext):
         raise ProtocolError(
             "EchoedPlaintext",
             "the answer repeats the plaintext where a ciphertext should be",
@@ -138,19 +143,22 @@ def echoes(text: str, plaintext: bytes, encoded: str) -> bool:
         return False
     size = len(plaintext) * 8
     standard = text.replace("-", "+").replace("_", "/")
-    return (
-        _holds(text, plaintext.decode("latin-1"))
-        or _holds(text.lower(), plaintext.hex())
-        # In base64, the characters that do not depend on what stands around the plaintext.
-        or _holds(standard, encoded[: size // 6])
-        or _holds(standard, b2a_base64(b"\0" + plaintext)[2 : (size + 8) // 6].decode())
-        or _holds(standard, b2a_base64(b"\0\0" + plaintext)[3 : (size + 16) // 6].decode())
-    )
-
-
-def _holds(text: str, form: str) -> bool:
-    # To look for a long text takes its time, and the end of it is hardly ever there.
-    return form[-16:] in text and form in text
+    # In base64, the characters that do not depend on what stands around the plaintext. To look
+    # for a long text takes its time, and the end of it is hardly ever there.
+    form = encoded[: size // 6]
+    if form[-16:] in standard and form in standard:
+        return True
+    form = b2a_base64(b"\0" + plaintext)[2 : (size + 8) // 6].decode()
+    if form[-16:] in standard and form in standard:
+        return True
+    form = b2a_base64(b"\0\0" + plaintext)[3 : (size + 16) // 6].decode()
+    if form[-16:] in standard and form in standard:
+        return True
+    form = plaintext.decode("latin-1")
+    if form[-16:] in text and form in text:
+        return True
+    form = plaintext.hex()
+    return form[-16:] in (lower := text.lower()) and form in lower
 
 
 def without_secret(error: KmsError, secret: bytes) -> KmsError:

@@ -8,9 +8,8 @@ Retrying is the caller's matter: every error carries a verdict that says whether
 
 from __future__ import annotations
 
-import hashlib
 import time
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -37,10 +36,13 @@ from batchkms.kms.answers import (
 )
 from batchkms.kms.credentials import CredentialSource, find_credentials
 from batchkms.kms.endpoint import Endpoint, parse_endpoint
+from batchkms.kms.headers import SignedHeaders
+from batchkms.kms.http1.requests import RequestTemplate
 from batchkms.kms.requestids import RequestIds
 from batchkms.kms.scrub import holds, long_forms
-from batchkms.kms.signing import RequestSigner
+from batchkms.kms.signing import RequestSigner, sha256_hex
 from batchkms.kms.transport import Answer, Transport
+from batchkms.kms.transports import TransportKind, transport_to
 from batchkms.kms.wire import (
     CONTENT_TYPE,
     HEADER_ACTION,
@@ -59,8 +61,10 @@ class KmsClient:
     """A client of one endpoint and region.
 
     `endpoint` is a URL (default: the service's nearest access point). `credentials` is any
-    `CredentialSource`; by default they are looked for as `find_credentials` says. Raises
-    ConfigError for an endpoint or a CA file that cannot be used.
+    `CredentialSource`; by default they are looked for as `find_credentials` says. `transport` is
+    one, or which kind: `wire` is the fast one, which goes through no proxy, `auto` takes it where
+    there is none. Make it inside a running event loop. Raises ConfigError for an endpoint, a
+    proxy or a CA file that cannot be used.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class KmsClient:
         region: str,
         endpoint: str | Endpoint = DEFAULT_ENDPOINT,
         credentials: CredentialSource | None = None,
-        transport: Transport | None = None,
+        transport: Transport | TransportKind = "auto",
         ca_file: str | None = None,
         proxy: str | None = None,
         connect_timeout_s: float = 3.0,
@@ -79,17 +83,22 @@ class KmsClient:
         target = parse_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
         self._credentials = credentials or find_credentials()
         self._signer = RequestSigner(host=target.host)
-        self._transport = transport or _transport_to(
-            target,
-            ca_file=ca_file,
-            proxy=proxy,
-            connect_timeout_s=connect_timeout_s,
-            timeout_s=timeout_s,
-        )
+        if isinstance(transport, str):
+            self._transport = transport_to(
+                target,
+                transport,
+                ca_file=ca_file,
+                proxy=proxy,
+                connect_timeout_s=connect_timeout_s,
+                timeout_s=timeout_s,
+            )
+        else:
+            self._transport = transport
         self._wall_clock = wall_clock
         self._request_ids = RequestIds()
         # The last session token, and how it may be written: it is looked for in every answer.
         self._token_forms: tuple[str, list[str]] = ("", [])
+        self._shared: dict[str, tuple[dict[str, str], RequestTemplate]] = {}
         self._constant_headers = {
             "Host": target.host,
             "Content-Type": CONTENT_TYPE,
@@ -124,7 +133,7 @@ class KmsClient:
         same string is needed to decrypt. Raises KmsError; an answer for another CMK than
         `key_id` is a ProtocolError `WrongKeyId`.
         """
-        parameters = {"KeyId": key_id, "Plaintext": b64encode(plaintext).decode()}
+        parameters = {"KeyId": key_id, "Plaintext": b2a_base64(plaintext, newline=False).decode()}
         if encryption_context is not None:
             parameters["EncryptionContext"] = encryption_context
         try:
@@ -133,8 +142,7 @@ class KmsClient:
             # The service may quote what it refuses, and all of it may be logged anywhere.
             raise without_secret(error, plaintext) from None
         # The key id is the one that was sent, or is refused without being shown.
-        kept = {name: value for name, value in answer.items() if name != "KeyId"}
-        refuse_echo(kept, plaintext, parameters["Plaintext"])
+        refuse_echo(answer, plaintext, parameters["Plaintext"], of_key=False)
         return Encrypted(blob_of(answer), same_key(answer, key_id), answer["RequestId"])
 
     async def decrypt(
@@ -242,20 +250,14 @@ class KmsClient:
         body = orjson.dumps(parameters)
         credentials = await self._credentials.credentials()
         timestamp_s = int(self._wall_clock())
-        headers = {
-            **self._constant_headers,
-            HEADER_ACTION: action,
-            HEADER_TIMESTAMP: str(timestamp_s),
-            "Authorization": self._signer.authorization(
-                credentials.secret_id,
-                credentials.secret_key,
-                timestamp_s,
-                hashlib.sha256(body).hexdigest(),
-            ),
-        }
+        authorization = self._signer.authorization(
+            credentials.secret_id, credentials.secret_key, timestamp_s, sha256_hex(body)
+        )
+        own = [(HEADER_TIMESTAMP, str(timestamp_s)), ("Authorization", authorization)]
+        headers = SignedHeaders(*(self._shared.get(action) or self._share(action)), own)
         if not credentials.token:
             return await self._transport.post(headers, body, self._answered)
-        headers[HEADER_TOKEN] = credentials.token
+        own.append((HEADER_TOKEN, credentials.token))
         # All that is sent of the credentials; the key never leaves. Padding is nothing secret.
         token = credentials.token.rstrip("=")
         try:
@@ -267,6 +269,12 @@ class KmsClient:
         refuse_token(answer, self._token_forms[1])
         return answer
 
+    def _share(self, action: str) -> tuple[dict[str, str], RequestTemplate]:
+        """What all requests of this action have in common."""
+        headers = {**self._constant_headers, HEADER_ACTION: action}
+        self._shared[action] = headers, RequestTemplate(headers)
+        return self._shared[action]
+
     def _answered(self, answer: Answer) -> dict[str, Any]:
         response = response_of(answer)
         if not self._request_ids.is_new(response["RequestId"]):
@@ -274,10 +282,3 @@ class KmsClient:
                 "RepeatedRequestId", "the answer has the RequestId of an earlier one"
             )
         return without_error(answer, response)
-
-
-def _transport_to(endpoint: Endpoint, **options: Any) -> Transport:
-    # What sends nothing does without aiohttp, which takes longer to load than all else.
-    from batchkms.kms.aiohttptransport import AiohttpTransport
-
-    return AiohttpTransport(endpoint, **options)

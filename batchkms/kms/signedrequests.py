@@ -6,7 +6,6 @@ twice that is the same in every call of an action: a load test is held up by its
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import string
@@ -22,7 +21,7 @@ from batchkms._version import __version__
 from batchkms.errors import ConfigError
 from batchkms.kms.credentials import Credentials
 from batchkms.kms.endpoint import Endpoint
-from batchkms.kms.signing import RequestSigner
+from batchkms.kms.signing import RequestSigner, sha256_hex
 from batchkms.kms.signing_v1 import HMAC_SHA256, SIGNATURE, signature_v1, string_to_sign_v1
 from batchkms.kms.wire import (
     CONTENT_TYPE,
@@ -39,9 +38,6 @@ from batchkms.kms.wire import (
 SignatureMethod = Literal["tc3", "v1"]
 
 LANGUAGE = "en-US"
-
-_EMPTY = hashlib.sha256()
-"""A copy of it is there in half the time that a new one takes."""
 
 _ACTION = re.compile(r"[A-Za-z0-9]{1,64}")
 
@@ -96,13 +92,8 @@ class Tc3Requests(SignedRequests):
     ) -> bytes:
         """One whole HTTP request; see `SignedRequests.request`."""
         body = orjson.dumps(parameters)
-        digest = _EMPTY.copy()
-        digest.update(body)
         authorization = self._signer.authorization(
-            credentials.secret_id,
-            credentials.secret_key,
-            timestamp_s,
-            digest.hexdigest(),
+            credentials.secret_id, credentials.secret_key, timestamp_s, sha256_hex(body)
         )
         head = self._heads.get(action) or self._new_head(action)
         token = f"{HEADER_TOKEN}: {credentials.token}\r\n" if credentials.token else ""

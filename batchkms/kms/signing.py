@@ -15,6 +15,17 @@ from batchkms.kms.wire import ALGORITHM, CONTENT_TYPE, SERVICE
 _SUFFIX = "tc3_request"
 
 
+_EMPTY = hashlib.sha256()
+"""A copy of it is there in half the time that a new one takes."""
+
+
+def sha256_hex(data: bytes) -> str:
+    """The SHA-256 of a body as the signature wants it, hexadecimal."""
+    digest = _EMPTY.copy()
+    digest.update(data)
+    return digest.hexdigest()
+
+
 def utc_date(timestamp_s: int) -> str:
     """The UTC date of a Unix time as the credential scope wants it, `2019-02-25`."""
     return datetime.fromtimestamp(timestamp_s, UTC).strftime("%Y-%m-%d")
@@ -66,11 +77,17 @@ class _HmacKey:
         padded = key.ljust(64, b"\0")
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+        self._begun = self._inner
 
-    def signature(self, to_sign: str) -> str:
-        """What `signature` gives for this key."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(to_sign.encode())
+    def begin(self, head: str) -> None:
+        """All texts that are signed from now on begin with this."""
+        self._begun = self._inner.copy()
+        self._begun.update(head.encode())
+
+    def signature(self, rest: str) -> str:
+        """What `signature` gives for this key, and the text that goes on with this."""
+        inner, outer = self._begun.copy(), self._outer.copy()
+        inner.update(rest.encode())
         outer.update(inner.digest())
         return outer.hexdigest()
 
@@ -78,7 +95,8 @@ class _HmacKey:
 class RequestSigner:
     """Signs the JSON POSTs of one host and keeps what does not change between them.
 
-    The signing key is derived once per day and secret key. `content-type` and `host` are
+    The signing key is derived once per day and secret key, and what all signatures of one second
+    have in common is hashed once. `content-type` and `host` are
     signed, as every official SDK does.
     """
 
@@ -89,25 +107,34 @@ class RequestSigner:
         signed = [("content-type", content_type), ("host", host)]
         canonical = canonical_request(method="POST", query="", headers=signed, payload_sha256="")
         self._canonical = hashlib.sha256(canonical.encode())
+        self._now: tuple[int, str, str] = (-1, "", "")
         self._day_s = -1
-        self._secret_key = ""
         self._scope = ""
+        self._start = ""
         self._key = _HmacKey(b"")
 
     def authorization(
         self, secret_id: str, secret_key: str, timestamp_s: int, payload_sha256: str
     ) -> str:
         """The Authorization header for a body with this SHA-256 (hexadecimal)."""
+        now = (timestamp_s, secret_id, secret_key)
+        if now != self._now:
+            self._begin(*now)
+        hashed = self._canonical.copy()
+        hashed.update(payload_sha256.encode())
+        return self._start + self._key.signature(hashed.hexdigest())
+
+    def _begin(self, timestamp_s: int, secret_id: str, secret_key: str) -> None:
+        """Prepares what is the same in every signature of a second."""
         day_s = timestamp_s // 86_400
-        if day_s != self._day_s or secret_key != self._secret_key:
+        if day_s != self._day_s or secret_key != self._now[2]:
             date = utc_date(timestamp_s)
             self._scope = f"{date}/{self._service}/{_SUFFIX}"
             self._key = _HmacKey(derive_signing_key(secret_key, date, self._service))
-            self._day_s, self._secret_key = day_s, secret_key
-        hashed = self._canonical.copy()
-        hashed.update(payload_sha256.encode())
-        to_sign = f"{ALGORITHM}\n{timestamp_s}\n{self._scope}\n{hashed.hexdigest()}"
-        return (
+            self._day_s = day_s
+        self._key.begin(f"{ALGORITHM}\n{timestamp_s}\n{self._scope}\n")
+        self._start = (
             f"{ALGORITHM} Credential={secret_id}/{self._scope}, "
-            f"SignedHeaders=content-type;host, Signature={self._key.signature(to_sign)}"
+            f"SignedHeaders=content-type;host, Signature="
         )
+        self._now = (timestamp_s, secret_id, secret_key)

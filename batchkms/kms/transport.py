@@ -1,13 +1,12 @@
 """How one signed request reaches the service and its answer comes back.
 
-A transport has one method, `post`. Batch runs use the one in `aiohttptransport`, load tests the
-connections in `http1`. aiohttp takes longer to load than all else, and most of what names a
-transport never sends anything.
+A transport has one method, `post`. There are two: our own over the connections in `http1`, which
+load tests use directly, and aiohttp's, which goes through proxies; `transports` chooses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -33,7 +32,9 @@ class Answer(msgspec.Struct, frozen=True):
 class Transport(Protocol):
     """Carries one request to the endpoint that it was made for."""
 
-    async def post(self, headers: dict[str, str], body: bytes, accept: Callable[[Answer], T]) -> T:
+    async def post(
+        self, headers: Mapping[str, str], body: bytes, accept: Callable[[Answer], T]
+    ) -> T:
         """Sends a POST to `/`; what `accept` makes of the answer.
 
         `accept` is asked before the connection is used again. When it raises ProtocolError, the

@@ -124,6 +124,13 @@ COMMON: tuple[Option, ...] = (
     Option(name="ca-file", parse=text, metavar="FILE", help="PEM file of CAs to trust as well."),
     Option(name="proxy", parse=text, metavar="URL", help="HTTP proxy to go through."),
     Option(
+        name="transport",
+        parse=one_of("auto", "aiohttp", "wire"),
+        default="auto",
+        metavar="auto|aiohttp|wire",
+        help="HTTP client: wire is the fast one, aiohttp the one for proxies.",
+    ),
+    Option(
         name="rate",
         parse=rate,
         default=300,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -196,7 +196,9 @@ class Service:
         self._answer = answer
         self.calls: list[tuple[float, str, Any]] = []
 
-    async def post(self, headers: dict[str, str], body: bytes, accept: Callable[[Answer], T]) -> T:
+    async def post(
+        self, headers: Mapping[str, str], body: bytes, accept: Callable[[Answer], T]
+    ) -> T:
         action, parameters = headers["X-TC-Action"], orjson.loads(body)
         self.calls.append((asyncio.get_running_loop().time(), action, parameters))
         fields = {"RequestId": f"r-{len(self.calls)}", **self._answer(action, parameters)}

@@ -6,7 +6,7 @@ import hashlib
 import os
 import traceback
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -35,10 +35,12 @@ class Replay:
 
     def __init__(self, body: Any, *, status: int = 200) -> None:
         self._answer = Answer(status, body if isinstance(body, bytes) else orjson.dumps(body))
-        self.sent: list[tuple[dict[str, str], bytes]] = []
+        self.sent: list[tuple[Mapping[str, str], bytes]] = []
         self.closed = False
 
-    async def post(self, headers: dict[str, str], body: bytes, accept: Callable[[Answer], T]) -> T:
+    async def post(
+        self, headers: Mapping[str, str], body: bytes, accept: Callable[[Answer], T]
+    ) -> T:
         self.sent.append((headers, body))
         return accept(self._answer)
 

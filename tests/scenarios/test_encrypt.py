@@ -85,6 +85,36 @@ async def test_every_row_has_one_result_that_decrypts_to_it(
     assert manifest["output"]["size_bytes"] == output.stat().st_size
 
 
+@pytest.mark.parametrize("transport", ["aiohttp", "wire"])
+async def test_either_transport(batchkms: Program, kms: Emulator, transport: str) -> None:
+    batchkms.write("in.jsonl", _jsonl(ROWS))
+    more = ("--transport", transport, *target(kms))
+    ended = await batchkms.beside(
+        "encrypt", "in.jsonl", "-o", "out.jsonl", *more, environ=credentials(kms)
+    )
+    assert (ended.code, ended.stdout, ended.errors) == (1, "", [])
+    results = _read((batchkms.folder / "out.jsonl").read_text())
+    assert [row["seq"] for row in results if row["status"] == "failed"] == [5]
+    for row in results:
+        if row["status"] == "ok":
+            seq = row["seq"] - 1
+            assert await _decrypted(kms, row) == ROWS[seq]["plaintext"]
+    manifest = json.loads((batchkms.folder / "out.jsonl.run.json").read_bytes())
+    assert manifest["settings"]["transport"] == transport
+
+
+def test_the_wire_and_a_proxy_do_not_go_together(batchkms: Program) -> None:
+    batchkms.write("in.jsonl", _jsonl(ROWS))
+    ended = batchkms(
+        *("encrypt", "in.jsonl", "-o", "out.jsonl", "--transport", "wire"),
+        *("--proxy", "http://127.0.0.1:9", "--key-id", "k", "--region", "ap-guangzhou"),
+        environ={"TENCENTCLOUD_SECRET_ID": "EXAMPLE", "TENCENTCLOUD_SECRET_KEY": "example"},
+    )
+    assert (ended.code, ended.stdout) == (2, "")
+    assert ended.errors == ["the transport wire goes through no proxy"]
+    assert list(batchkms.folder.glob("out*")) == []
+
+
 @pytest.mark.parametrize("packed", [False, True])
 async def test_csv_in_and_out(batchkms: Program, kms: Emulator, packed: bool) -> None:
     text = io.StringIO(newline="")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from batchkms.errors import NetworkError, ProtocolError
 from batchkms.kms import mishaps
-from batchkms.kms.http1.exchange import Exchange
+from batchkms.kms.http1.exchange import Carried
 from batchkms.kms.http1.reading import AnswerReader
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ class Connection(asyncio.Protocol):
         "used",
     )
 
-    def __init__(self, pool: Pool, exchange: Exchange) -> None:
+    def __init__(self, pool: Pool, exchange: Carried) -> None:
         self._pool = pool
         self._reader = AnswerReader()
         self._transport: asyncio.Transport | None = None
         self._clogged = False
-        self.exchange: Exchange | None = exchange
+        self.exchange: Carried | None = exchange
         self.dialing: asyncio.Task[None] | None = None
         self.dialled_s = exchange.begun_s
         self.tcp_done_s = 0.0
@@ -52,12 +52,12 @@ class Connection(asyncio.Protocol):
         """Whether it can carry something."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def carry(self, exchange: Exchange) -> None:
+    def carry(self, exchange: Carried) -> None:
         """Sends the request of an exchange."""
         if self._transport is None:
             return
         try:
-            request = exchange.request()
+            request = exchange.to_send()
         except Exception as defect:
             self._pool.report(defect)
             # Later: whoever has just started it does not expect it to be over already.
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         self.used = True
         self._transport.write(request)
 
-    def _give_up(self, exchange: Exchange) -> None:
+    def _give_up(self, exchange: Carried) -> None:
         if self.exchange is exchange:
             self.fail(mishaps.connection_reset())
 

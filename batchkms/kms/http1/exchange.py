@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,8 @@ if TYPE_CHECKING:
     from batchkms.kms.http1.connection import Connection
 
 
-class Exchange:
+class Carried(ABC):
     """One request and its answer, or the error that came instead: exactly one of them.
-
-    `request` gives the whole request, head and body; it is called when a connection is ready
-    to carry it, so that a signature in it is fresh. `on_done` is called once, before the
-    connection is used again, and returns whether it may be. An exception out of either is a
-    defect: the event loop's exception handler gets it, and the connection is closed.
 
     Times are in seconds of `time.monotonic()`. That is the clock of the event loop's `time()`,
     which uvloop gives in whole milliseconds, and as they were when the loop last woke up.
@@ -30,17 +26,13 @@ class Exchange:
         "connection",
         "done_s",
         "error",
-        "on_done",
         "received_bytes",
-        "request",
         "reused",
         "sent_bytes",
         "sent_s",
     )
 
-    def __init__(self, request: Callable[[], bytes], on_done: Callable[[Exchange], bool]) -> None:
-        self.request = request
-        self.on_done = on_done
+    def __init__(self) -> None:
         self.begun_s = 0.0
         """When the pool took it."""
         self.sent_s: float | None = None
@@ -56,3 +48,37 @@ class Exchange:
         """Whether the connection had carried another request before."""
         self.connection: Connection | None = None
         """The pool's own: what carries it, or is being opened for it."""
+
+    @abstractmethod
+    def to_send(self) -> bytes:
+        """The whole request, head and body.
+
+        Asked for when a connection is ready to carry it, so that a signature in it is fresh.
+        """
+
+    @abstractmethod
+    def ended(self) -> bool:
+        """It has an answer or an error now; whether the connection may be used again.
+
+        Called once, before it is. An exception out of this or of `to_send` is a defect: the event
+        loop's exception handler gets it, and the connection is closed.
+        """
+
+
+class Exchange(Carried):
+    """One whose request and end are functions: see `Carried`'s methods."""
+
+    __slots__ = ("on_done", "request")
+
+    def __init__(self, request: Callable[[], bytes], on_done: Callable[[Exchange], bool]) -> None:
+        super().__init__()
+        self.request = request
+        self.on_done = on_done
+
+    def to_send(self) -> bytes:
+        """What `request` gives."""
+        return self.request()
+
+    def ended(self) -> bool:
+        """What `on_done` returns."""
+        return self.on_done(self)

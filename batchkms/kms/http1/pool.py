@@ -19,7 +19,7 @@ from batchkms.kms import transport as shared
 from batchkms.kms.endpoint import Endpoint
 from batchkms.kms.http1.connection import Connection
 from batchkms.kms.http1.dialing import CLOSING_TLS_S, Dialer
-from batchkms.kms.http1.exchange import Exchange
+from batchkms.kms.http1.exchange import Carried
 from batchkms.kms.transport import Answer
 
 _SHORTEST_TIMER_S = 0.001
@@ -65,9 +65,9 @@ class Pool:
         self._on_connected = on_connected
         self._closed = False
         # All in the order in which they came: the oldest is the first to run out of time.
-        self._busy: dict[Connection, Exchange] = {}
+        self._busy: dict[Connection, Carried] = {}
         self._idle: dict[Connection, None] = {}
-        # What counts for `max_connections`: busy, idle, and in the hands of an `on_done`.
+        # What counts for `max_connections`: busy, idle, and in the hands of an `Carried.ended`.
         self._kept: set[Connection] = set()
         # Those whose end the event loop has not told yet, and tasks that are not over.
         self._alive: set[Connection | asyncio.Task[None]] = set()
@@ -93,7 +93,7 @@ class Pool:
         """Exchanges under way, whether their connection is open yet or not."""
         return len(self._busy)
 
-    def start(self, exchange: Exchange) -> None:
+    def start(self, exchange: Carried) -> None:
         """Sends an exchange on the connection that was used last, or opens one for it.
 
         Raises RuntimeError without room.
@@ -113,7 +113,7 @@ class Pool:
             self._watch(self._timeout_s)
         connection.carry(exchange)
 
-    def drop(self, exchange: Exchange) -> None:
+    def drop(self, exchange: Carried) -> None:
         """Gives up an exchange under way: its connection is closed, it ends with an error."""
         connection = exchange.connection
         if connection is not None and connection.exchange is exchange:
@@ -158,7 +158,7 @@ class Pool:
             connection.close()
         return None
 
-    def _dialled(self, exchange: Exchange) -> Connection:
+    def _dialled(self, exchange: Carried) -> Connection:
         connection = Connection(self, exchange)
         self._kept.add(connection)
         connection.dialing = task = self._loop.create_task(self._dial(connection))
@@ -174,6 +174,10 @@ class Pool:
         except Exception as defect:
             self.report(defect)
             failure = mishaps.connection_reset()
+        except asyncio.CancelledError:
+            # Given up in the moment when it was made: uvloop closes it without telling its end.
+            connection.connection_lost(None)
+            raise
         else:
             return
         finally:
@@ -231,7 +235,7 @@ class Pool:
         exchange.done_s = now_s = time.monotonic()
         exchange.answer, exchange.error = answer, error
         try:
-            again = exchange.on_done(exchange)
+            again = exchange.ended()
         except Exception as defect:
             self.report(defect)
             again = False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
 
 from batchkms.errors import ProtocolError
 from batchkms.kms.endpoint import Endpoint
-from batchkms.kms.http1.exchange import Exchange
+from batchkms.kms.headers import SignedHeaders
+from batchkms.kms.http1.exchange import Carried
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.http1.requests import request_bytes
 from batchkms.kms.transport import Answer
@@ -31,47 +32,73 @@ class WireTransport:
         timeout_s: float = 10.0,
     ) -> None:
         self._host = endpoint.host
+        self._loop = asyncio.get_running_loop()
         # Concurrency is the caller's matter: the pool must never be a second, hidden queue.
         self._pool = Pool(
             endpoint, ca_file=ca_file, connect_timeout_s=connect_timeout_s, timeout_s=timeout_s
         )
 
-    async def post(self, headers: dict[str, str], body: bytes, accept: Callable[[Answer], T]) -> T:
+    async def post(
+        self, headers: Mapping[str, str], body: bytes, accept: Callable[[Answer], T]
+    ) -> T:
         """Sends a POST to `/`; see `Transport.post`. Cancelling it closes the connection."""
-        if "Host" not in headers and not any(name.lower() == "host" for name in headers):
-            headers = {"Host": self._host, **headers}
-        request = request_bytes(headers, body)
-        ended = asyncio.get_running_loop().create_future()
-        # Not the future's own result: an exception that nobody is left to take would be logged.
-        accepted: list[T] = []
-        refused: list[Exception] = []
-
-        def on_done(exchange: Exchange) -> bool:
-            if ended.done():
-                return False
-            ended.set_result(None)
-            if exchange.answer is None:
-                return False
-            try:
-                accepted.append(accept(exchange.answer))
-            except Exception as error:
-                refused.append(error)
-                return not isinstance(error, ProtocolError)
-            return True
-
-        exchange = Exchange(lambda: request, on_done)
-        self._pool.start(exchange)
+        if type(headers) is SignedHeaders:
+            request = headers.request_bytes(body)
+        else:
+            request = request_bytes(self._with_host(headers), body)
+        call = _Call(request, accept, self._loop.create_future())
+        self._pool.start(call)
         try:
-            await ended
+            await call.over
         except asyncio.CancelledError:
-            self._pool.drop(exchange)
+            self._pool.drop(call)
             raise
-        if exchange.error is not None:
-            raise exchange.error
-        if refused:
-            raise refused[0]
-        return accepted[0]
+        if call.error is not None:
+            raise call.error
+        if call.refused is not None:
+            raise call.refused
+        return cast(T, call.accepted)
+
+    def _with_host(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        if any(name.lower() == "host" for name in headers):
+            return headers
+        return {"Host": self._host, **headers}
 
     async def aclose(self) -> None:
         """Closes every connection."""
         await self._pool.aclose()
+
+
+class _Call(Carried):
+    """The exchange of one `post`, and what `accept` made of its answer or raised.
+
+    Neither is the result of the future: an exception that nobody is left to take would be logged.
+    """
+
+    __slots__ = ("_accept", "_request", "accepted", "over", "refused")
+
+    def __init__(
+        self, request: bytes, accept: Callable[[Answer], object], over: asyncio.Future[None]
+    ) -> None:
+        super().__init__()
+        self.over = over
+        self.accepted: object = None
+        self.refused: Exception | None = None
+        self._request = request
+        self._accept = accept
+
+    def to_send(self) -> bytes:
+        return self._request
+
+    def ended(self) -> bool:
+        if self.over.done():
+            return False
+        self.over.set_result(None)
+        if self.answer is None:
+            return False
+        try:
+            self.accepted = self._accept(self.answer)
+        except Exception as error:
+            self.refused = error
+            return not isinstance(error, ProtocolError)
+        return True

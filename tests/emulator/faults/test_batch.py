@@ -15,8 +15,10 @@ from batchkms import Encrypt, ErrorClass, KmsClient, RunStopped, bulk
 from batchkms.emulator import Emulator
 from batchkms.emulator.faults import EFFECTS
 from batchkms.kms.credentials import Credentials, StaticCredentials
+from batchkms.kms.endpoint import parse_endpoint
 from batchkms.records import Record, Result
 from batchkms.retry import RetryPolicy
+from tests.kms.transports import Kind
 
 TIMEOUT_S = 0.3
 DEADLINE_S = 1.0
@@ -61,7 +63,9 @@ HARMLESS = {"reset-after"}
 
 
 @asynccontextmanager
-async def batch_of(tmp_path: Path, *rules: dict[str, Any]) -> AsyncIterator[tuple[Emulator, Any]]:
+async def batch_of(
+    kind: Kind, tmp_path: Path, *rules: dict[str, Any]
+) -> AsyncIterator[tuple[Emulator, Any]]:
     """An emulator with these rules, and what encrypts some rows against it."""
     async with Emulator(data_dir=tmp_path, rate_limit=None, faults=rules) as emulator:
         credentials = StaticCredentials(Credentials(emulator.secret_id, emulator.secret_key))
@@ -69,8 +73,11 @@ async def batch_of(tmp_path: Path, *rules: dict[str, Any]) -> AsyncIterator[tupl
             region=emulator.region,
             endpoint=emulator.endpoint,
             credentials=credentials,
-            timeout_s=TIMEOUT_S,
-            connect_timeout_s=TIMEOUT_S,
+            transport=kind(
+                parse_endpoint(emulator.endpoint),
+                timeout_s=TIMEOUT_S,
+                connect_timeout_s=TIMEOUT_S,
+            ),
         )
 
         async def run(rows: int = 3, retry: RetryPolicy = POLICY) -> list[Result]:
@@ -87,9 +94,9 @@ async def batch_of(tmp_path: Path, *rules: dict[str, Any]) -> AsyncIterator[tupl
 
 @pytest.mark.parametrize(("rule", "ends_in", "code"), ENDS, ids=lambda part: str(part))
 async def test_a_fault_ends_in_its_class_within_its_deadline(
-    tmp_path: Path, rule: dict[str, Any], ends_in: ErrorClass, code: str
+    kind: Kind, tmp_path: Path, rule: dict[str, Any], ends_in: ErrorClass, code: str
 ) -> None:
-    async with batch_of(tmp_path, {"action": "Encrypt", **rule}) as (_, run):
+    async with batch_of(kind, tmp_path, {"action": "Encrypt", **rule}) as (_, run):
         began_s = time.monotonic()
         results = await run()
         assert time.monotonic() - began_s < DEADLINE_S + 1
@@ -103,9 +110,9 @@ def test_every_effect_is_among_them() -> None:
     assert shown | HARMLESS == set(EFFECTS)
 
 
-async def test_a_reset_after_the_answer_costs_no_row(tmp_path: Path) -> None:
+async def test_a_reset_after_the_answer_costs_no_row(kind: Kind, tmp_path: Path) -> None:
     rule = {"effect": "reset-after", "calls": "1-2"}
-    async with batch_of(tmp_path, rule) as (emulator, run):
+    async with batch_of(kind, tmp_path, rule) as (emulator, run):
         assert {result.status for result in await run(8)} == {"ok"}
         assert emulator.faults.rules()[0]["hits"] == 2
 
@@ -122,22 +129,24 @@ async def test_a_reset_after_the_answer_costs_no_row(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-async def test_what_passes_is_got_over(tmp_path: Path, rule: dict[str, Any]) -> None:
-    async with batch_of(tmp_path, rule) as (emulator, run):
+async def test_what_passes_is_got_over(kind: Kind, tmp_path: Path, rule: dict[str, Any]) -> None:
+    async with batch_of(kind, tmp_path, rule) as (emulator, run):
         assert {result.status for result in await run(4, PATIENT)} == {"ok"}
         assert emulator.faults.rules()[0]["hits"] >= 1
 
 
 @pytest.mark.parametrize("code", ["AuthFailure.SignatureExpire", "ResourceUnavailable.CmkDisabled"])
-async def test_a_fault_that_condemns_all_stops_the_run(tmp_path: Path, code: str) -> None:
-    async with batch_of(tmp_path, {"code": code}) as (_, run):
+async def test_a_fault_that_condemns_all_stops_the_run(
+    kind: Kind, tmp_path: Path, code: str
+) -> None:
+    async with batch_of(kind, tmp_path, {"code": code}) as (_, run):
         with pytest.raises(RunStopped, match=code.rpartition(".")[2]):
             await asyncio.wait_for(run(), DEADLINE_S + 1)
 
 
-async def test_a_quota_that_changes_throttles_and_comes_back(tmp_path: Path) -> None:
+async def test_a_quota_that_changes_throttles_and_comes_back(kind: Kind, tmp_path: Path) -> None:
     rule = {"action": "Encrypt", "calls": 2, "quota": 1, "for": "200ms"}
-    async with batch_of(tmp_path, rule) as (emulator, run):
+    async with batch_of(kind, tmp_path, rule) as (emulator, run):
         await run(4)
         await asyncio.sleep(0.25)
         assert {result.status for result in await run(5)} == {"ok"}

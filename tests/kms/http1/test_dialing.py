@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,28 @@ async def test_nobody_waits_for_a_look_up_that_hangs(
         await pool.aclose()
     assert code_of(await call) == ("ConnectTimeout" if how == "timeout" else "ConnectionReset")
     await pool.aclose()
+
+
+async def test_an_exchange_given_up_in_the_moment_when_its_connection_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    create_connection = loop.create_connection
+
+    def made(*arguments: Any, **options: Any) -> Any:
+        # Just before the loop tells the connection that it is there.
+        loop.call_soon(pool.drop, call.exchange)
+        return create_connection(*arguments, **options)
+
+    monkeypatch.setattr(loop, "create_connection", made, raising=False)
+    async with answering(ANSWER) as (port, _):
+        pool = Pool(Endpoint("http", f"127.0.0.1:{port}"))
+        call = Call(pool)
+        assert code_of(await call) == "ConnectionReset"
+        began_s = time.monotonic()
+        await pool.aclose()
+        assert pool.open_connections == 0
+        assert time.monotonic() - began_s < 0.5
 
 
 # -- TLS -------------------------------------------------------------------------------------------
