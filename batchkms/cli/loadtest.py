@@ -234,6 +234,7 @@ def _in_force(spec: JobSpec, plan: Plan, workload: Workload) -> dict[str, Any]:
     idle = {"rate", "duration"} if spec.find_max or spec.stages else set()
     idle |= {"rate", "max_connections"} if spec.closed else {"concurrency"}
     idle |= {"deadline"} if spec.max_attempts == 1 else set()
+    idle |= {"processes"} if spec.processes == 1 else set()
     idle |= {"payload_size"} if spec.input and not spec.reads_ciphertext else set()
     settings = {name: value for name, value in spec.settings().items() if name not in idle}
     if plan.find_from is not None:

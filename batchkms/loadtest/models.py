@@ -232,10 +232,8 @@ class ClosedModel:
     def _turn(self) -> None:
         self._turn_asked = False
         flights = self._flights
-        while (
-            flights.under_way < self._concurrency
-            and flights.has_room
-            and not self._stopped.is_set()
-        ):
+        for _ in range(self._concurrency - flights.under_way):
+            if not flights.has_room or self._stopped.is_set():
+                return
             self.begun += 1
             flights.begin(flights.clock() - flights.zero_s, self._contents.next())
