@@ -18,6 +18,7 @@ from batchkms.options import EVERY, OF_COMMAND, Address, BadValue, Option
 from batchkms.options.load import Stages
 from batchkms.records import MAX_ENVELOPE_BYTES, MAX_PLAINTEXT_BYTES
 from batchkms.retry import RetryPolicy
+from batchkms.shard import Shard
 from batchkms.sources.base import DEFAULT_FIELDS, Encoding, Fields
 
 READS_CIPHERTEXT = ("reencrypt", "decrypt")
@@ -76,6 +77,7 @@ class JobSpec:
     log_level: str
     log_format: Literal["text", "json"]
     dry_run: bool
+    shard: Shard | None
     input_profile: str | None
     keep: tuple[str, ...] | None
     in_place_column: bool

@@ -95,6 +95,12 @@ def _check_in_place(values: Values) -> None:
             "key cannot be decrypted without that key, for which there is no column",
             hint="leave out --in-place-column, --mode envelope or --oversize envelope",
         )
+    if values["shard"] is not None:
+        raise ConfigError(
+            "--in-place-column and --shard cannot go together: the rows of other shares would be "
+            "left out",
+            hint="leave out --in-place-column: merged results have each row's ciphertext",
+        )
     if values["limit"] is not None:
         raise ConfigError(
             "--in-place-column and --limit cannot go together: the other rows would be left out",

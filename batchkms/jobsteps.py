@@ -181,6 +181,8 @@ def _check_together(path: str, steps: Sequence[Step]) -> None:
         if source == "-" and source in read:
             raise _clash(path, read[source], step, "both read stdin")
         read.setdefault(source, step)
+        if source in written and step.spec.command != "verify":
+            _refuse_share_of_share(path, written[source], step)
         if step.spec.command not in _MAKES_A_FILE or not output:
             continue
         if output in written:
@@ -190,6 +192,16 @@ def _check_together(path: str, steps: Sequence[Step]) -> None:
         written[output] = step
         if output == "-" and (telling := _first_with_json(steps)):
             raise _clash(path, telling, step, "would mix a summary with results on stdout")
+
+
+def _refuse_share_of_share(path: str, earlier: Step, step: Step) -> None:
+    """The option is easily given to all steps, where rows would be left out in silence."""
+    if earlier.spec.shard is not None and step.spec.shard is not None:
+        raise ConfigError(
+            f"{path}: step {step.number} would take the share {step.spec.shard} of the rows of "
+            f"step {earlier.number}, which are one share already",
+            hint="give --shard to the first of them alone",
+        )
 
 
 def _first_with_json(steps: Sequence[Step]) -> Step | None:

@@ -57,7 +57,7 @@ def part(plan: Plan) -> Iterator[Table]:
             Column("times the SDK", "per_second", ".1f", of=SDK),
         ),
         rounds=made,
-        notes=[f"Left out, not installed: {client}." for client in clients.keys() - there.keys()],
+        notes=[f"Left out, not installed: {client}." for client in clients if client not in there],
     )
 
 

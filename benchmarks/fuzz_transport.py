@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -59,6 +62,13 @@ class Player:
         if time.monotonic() - self._told_s > TELL_EVERY_S:
             self.tell()
 
+    def play_until(self, until_s: float, data: bytes) -> None:
+        """One scene, and the end of the process when the time is over: libFuzzer cannot be left."""
+        self.play(data)
+        if time.monotonic() > until_s:
+            self.tell()
+            os._exit(0)
+
     def tell(self) -> None:
         """Says what was done so far."""
         self._told_s = time.monotonic()
@@ -72,7 +82,8 @@ class Player:
 _LOOPS = (asyncio.new_event_loop, uvloop.new_event_loop)
 
 
-def _guided(player: Player, seconds: int, seed: int) -> None:
+def _guided(folder: str, seconds: float, seed: int) -> None:
+    """Never returns; the folder is full of scenes afterwards."""
     import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     for name in _INSTRUMENTED:
@@ -80,16 +91,14 @@ def _guided(player: Player, seconds: int, seed: int) -> None:
         for thing in vars(module).values():
             if isinstance(thing, type) and thing.__module__ == module.__name__:
                 _instrument(thing, atheris.instrument_func)
-    options = [f"-max_total_time={seconds}", f"-max_len={SCENE_BYTES}", f"-seed={seed}"]
-    # Its own limits of time and memory are for C: a scene has a limit of its own.
-    options += ["-len_control=0", "-print_final_stats=1", "-verbosity=0"]
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    for number in range(200):
+        Path(folder, str(number)).write_bytes(chance.randbytes(SCENE_BYTES))
+    options = [f"-max_len={SCENE_BYTES}", f"-seed={seed}", "-len_control=0", "-verbosity=0"]
     options.append(f"-artifact_prefix={tempfile.gettempdir()}/")
-    with tempfile.TemporaryDirectory() as folder:
-        chance = random.Random(seed)  # noqa: S311 - no secret
-        for number in range(200):
-            Path(folder, str(number)).write_bytes(chance.randbytes(SCENE_BYTES))
-        atheris.Setup([sys.argv[0], *options, folder], player.play)
-        atheris.Fuzz()
+    play = partial(Player().play_until, time.monotonic() + seconds)
+    atheris.Setup([sys.argv[0], *options, folder], play)
+    atheris.Fuzz()
 
 
 def _instrument(thing: type, instrumented: object) -> None:
@@ -98,26 +107,29 @@ def _instrument(thing: type, instrumented: object) -> None:
             setattr(thing, name, instrumented(value))  # type: ignore[operator]
 
 
-def main(minutes: float, seed: int) -> None:
-    """Plays until the time is over."""
-    player, seconds = Player(), int(minutes * 60)
+def main(minutes: float, seed: int) -> int:
+    """Plays until the time is over; not 0 after a finding."""
     print(f"seed {seed}", flush=True)
     if importlib.util.find_spec("atheris") is not None:
-        import atexit
-
-        atexit.register(player.tell)
-        _guided(player, seconds, seed)
-        return
-    until_s, chance = time.monotonic() + seconds, random.Random(seed)  # noqa: S311 - no secret
+        command = [sys.executable, "-m", "benchmarks.fuzz_transport", "--guided"]
+        with tempfile.TemporaryDirectory() as folder:
+            command += [folder, str(60 * minutes), str(seed)]
+            return subprocess.run(command, check=False).returncode
+    player, until_s = Player(), time.monotonic() + 60 * minutes
+    chance = random.Random(seed)  # noqa: S311 - no secret
     while time.monotonic() < until_s:
         player.play(chance.randbytes(SCENE_BYTES))
     player.tell()
+    return 0
 
 
 if __name__ == "__main__":
     given = sys.argv[1:]
     if given[:1] == ["--again"]:
         Player().play(Path(given[1]).read_bytes())
+    elif given[:1] == ["--guided"]:
+        _guided(given[1], float(given[2]), int(given[3]))
     else:
         chosen = given[given.index("--seed") + 1] if "--seed" in given else time.time_ns() % 10**9
-        main(float(given[0]) if given and given[0][:1].isdigit() else 10.0, int(chosen))
+        leading = given[0] if given and given[0][:1].isdigit() else "10"
+        sys.exit(main(float(leading), int(chosen)))

@@ -59,7 +59,7 @@ def part(plan: Plan) -> Iterator[Table]:
             Column("of hey", "per_second", ".2f", of=HEY),
         ),
         rounds=made,
-        notes=[f"Left out, not installed: {name}." for name in GENERATORS.keys() - there.keys()],
+        notes=[f"Left out, not installed: {name}." for name in GENERATORS if name not in there],
     )
 
 

@@ -25,6 +25,7 @@ from batchkms.options.values import (
     switch,
     whole,
 )
+from batchkms.shard import Shard
 
 BY_NAME = {option.name: option for option in EVERY}
 
@@ -112,6 +113,9 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("against", "inventory.csv", "inventory.csv"),
     ("all", True, True),
     ("sample", "100", 100),
+    ("shard", "2/3", Shard(2, 3)),
+    ("shard", "1/1", Shard(1, 1)),
+    ("shard", "1000/1000", Shard(1000, 1000)),
     ("seed", "7", 7),
     ("class", "throttled, network", ("throttled", "network")),
     ("no-input", True, True),
@@ -174,6 +178,10 @@ BAD["slo"] = [
 BAD["action"] = [*BAD["text"][:-1], "sign", "encrypt=", "encrypt=0", "encrypt,encrypt", "encrypt=x"]
 BAD["payload-size"] = ["", "0", "4097", "5-", "9-5", "64:1,32", "64:1,32:0", "x", None, True, 1.5]
 BAD["class"] = [*BAD["names"], "slow", "throttled,slow"]
+BAD["shard"] = [
+    *(*BAD["text"], "0/3", "4/3", "1", "/3", "1/", "1/0", "1/1001", "-1/3", "1/3/4", " 1/3", "1/٣"),
+    *("1/3\n", "a/b", 1.5, [1, 3]),
+]
 BAD["seed"] = [raw for raw in BAD["number"] if raw != "0"]
 KINDS = {"rate": "rate", "reserve": "reserve", "max-failures": "max-failures"}
 

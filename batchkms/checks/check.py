@@ -21,6 +21,7 @@ from batchkms.checks.report import CheckReport
 from batchkms.kms.client import KmsClient
 from batchkms.quota import per_second
 from batchkms.records import Result
+from batchkms.shard import Shard, divided
 from batchkms.sources.base import Source
 
 
@@ -32,6 +33,7 @@ async def check(
     key_id: str | None = None,
     rate: int | Literal["auto"] | None = None,
     reserve: float = 0.0,
+    shard: Shard | None = None,
     plan: Plan | None = None,
     output_folder: str | None = None,
     limit: int | None = None,
@@ -41,10 +43,12 @@ async def check(
 ) -> CheckReport:
     """Looks at everything and changes nothing.
 
+    `source` has the rows of the share `shard`, where there is one.
     `kms` None leaves the service out. `key_id` is the CMK for rows that name none, `rate` the
     calls a second (None: no limit), `reserve` the share of it (0 to 1) left to others,
     `plan` is what the job would do (default: Encrypt for each row), `output_folder` is where the
-    disk must have room. The rest is as for `take_inventory`. Raises InputError.
+    disk must have room. The rest is as for `take_inventory`. Raises InputError, and ConfigError
+    where the rate cannot be divided among the shares.
     """
     plan = plan or Plan()
     inventory = await take_inventory(
@@ -59,10 +63,12 @@ async def check(
         inventory=inventory,
         account=account,
         content=plan.content,
+        shard=None if shard is None else str(shard),
         without_key=inventory.keyless if plan.command == "encrypt" and key_id is None else 0,
         estimate=_estimate(
             inventory,
             rate=less_reserve(rate, reserve),
+            shard=shard,
             plan=plan,
             output_folder=output_folder,
         ),
@@ -73,15 +79,17 @@ def _estimate(
     inventory: Inventory,
     *,
     rate: int | None,
+    shard: Shard | None,
     plan: Plan,
     output_folder: str | None,
 ) -> Estimate:
     calls = plan.calls(inventory)
-    pace = pace_of(calls, per_second(list(calls), rate))
+    paces = divided(per_second(list(calls), rate), shard)
+    pace = pace_of(calls, paces)
     total = sum(calls.values())
     return Estimate(
         calls=total,
-        per_second=rate,
+        per_second=next(iter(paces.values())),
         pace=pace,
         price=price_of(total),
         output_bytes=output_bytes(

@@ -25,13 +25,15 @@ _LONGEST_ID = 60
 class CheckReport:
     """All of a check. `account` is None where the service was not asked.
 
-    `content` says what the rows hold, `plaintext` or `ciphertext`.
+    `content` says what the rows hold, `plaintext` or `ciphertext`. `shard` is the share of the
+    input that was looked at, None for all of it.
     """
 
     inventory: Inventory
     account: Account | None
     estimate: Estimate
     content: str = "plaintext"
+    shard: str | None = None
     without_key: int = 0
     """Rows that could be sent, if there were a CMK to encrypt them under."""
 
@@ -128,6 +130,7 @@ class CheckReport:
             "command": "check",
             "exit_code": int(self.exit_code),
             "input": inventory.name,
+            "shard": self.shard,
             "rows": inventory.rows,
             "sendable": inventory.sendable,
             "failing": inventory.failing,
@@ -180,8 +183,9 @@ class CheckReport:
         """The report for people, line by line. Lines hold ids as they are."""
         inventory = self.inventory
         content = f"{_size(inventory.content_bytes)} {self.content}"
+        share = "" if self.shard is None else f", share {self.shard}"
         return [
-            f"check of {inventory.name}: nothing was sent",
+            f"check of {inventory.name}{share}: nothing was sent",
             _line("rows", f"{inventory.rows:,}; {inventory.sendable:,} can be sent"),
             _line("bytes", f"{_size(inventory.read_bytes)} read, {content}"),
             *self._failing_lines(),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from batchkms.cli.connect import Connection, connect, found_rate, less_reserve
+from batchkms.cli.connect import Connection, connect, found_rate, paces
 from batchkms.cli.inplace import Then, results_job
 from batchkms.cli.inputs import format_name, open_input
 from batchkms.cli.logs import ascii_json, log_to_stderr
@@ -26,7 +26,8 @@ from batchkms.cli.telling import told
 from batchkms.engine import Batch, Engine
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
-from batchkms.quota import Quotas, per_second
+from batchkms.quota import Group, Quotas
+from batchkms.reporting.shardfigures import ShardFigures, shard_figures
 from batchkms.reporting.summary import State, Summary
 from batchkms.reporting.timeline import Timeline
 from batchkms.runs.begin import AlreadyFinished, Begun, begin_retry, begin_run
@@ -112,7 +113,8 @@ async def _run(
         batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
         operation = await make_operation(spec, connection, stack)
         rate = await found_rate(spec, connection)
-        quotas = Quotas(per_second(operation.groups, less_reserve(rate, spec.reserve)))
+        pace = paces(operation.groups, rate, reserve=spec.reserve, shard=spec.shard)
+        quotas = Quotas(pace)
         stack.push_async_callback(quotas.aclose)
         engine = Engine(
             operation,
@@ -123,6 +125,7 @@ async def _run(
         )
         watch(engine, quotas, source)
         begun.make_files()
+        shard = partial(_shard, source, quotas, operation.groups[0])
         spare_the_collector()
         running = Running(
             title=f"batchkms {spec.command} {source.name} → {spec.output}",
@@ -136,8 +139,14 @@ async def _run(
             progress=spec.progress,
             reload=again
             and Reload(
-                read=again, quotas=quotas, engine=engine, manifest=begun.manifest, found=rate
+                read=again,
+                quotas=quotas,
+                engine=engine,
+                manifest=begun.manifest,
+                found=rate,
+                shard=spec.shard,
             ),
+            shard=shard,
         )
         ending = await running.run(await stack.enter_async_context(aclosing(batches)))
     summary = Summary(
@@ -151,9 +160,15 @@ async def _run(
         key_id=connection.demo_key_id if spec.command == "encrypt" else None,
         error=ending.error,
         notes=unseen_texts(source.unseen) if tally.rows else [],
+        shard=shard(),
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
-    return told(await _followed(summary, then), spec.summary, of="input")
+    of = "input" if spec.shard is None else "share"
+    return told(await _followed(summary, then), spec.summary, of=of)
+
+
+def _shard(source: Source, quotas: Quotas, group: Group) -> ShardFigures | None:
+    return shard_figures(source, quotas[group].per_second)
 
 
 async def _followed(summary: Summary, then: Then | None) -> Summary:

@@ -81,6 +81,7 @@ async def _report(spec: JobSpec, on_failing: Callable[[Result], None] | None) ->
             key_id=_key_of_rows(spec, None if connection is None else connection.demo_key_id),
             rate=None if spec.rate == "off" else spec.rate,
             reserve=spec.reserve,
+            shard=spec.shard,
             plan=_plan(spec),
             output_folder=_folder(spec.output),
             limit=spec.limit,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from batchkms.kms.credentials import (
 )
 from batchkms.kms.endpoint import Endpoint, parse_endpoint
 from batchkms.kms.servicestatus import quota_of
-from batchkms.quota import DEFAULT_PER_SECOND, Group
+from batchkms.quota import DEFAULT_PER_SECOND, Group, per_second
+from batchkms.shard import Shard, divided
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +180,17 @@ def assumed_rate(spec: JobSpec) -> int | None:
     if isinstance(spec.rate, int):
         return spec.rate
     return DEFAULT_PER_SECOND[Group.REENCRYPT if spec.command == "reencrypt" else Group.CRYPT]
+
+
+def paces(
+    groups: Sequence[Group], rate: int | None, *, reserve: float, shard: Shard | None
+) -> dict[Group, int | None]:
+    """The calls per second that a run may make in each group; the first one is its own.
+
+    That is its share of what `rate`, the account's, leaves after the reserve. None is no limit.
+    Raises ConfigError where that is less than one call for each share.
+    """
+    return divided(per_second(groups, less_reserve(rate, reserve)), shard)
 
 
 async def _asked(connection: Connection) -> int:

@@ -12,11 +12,12 @@ from batchkms.runs.files import is_special
 from batchkms.runs.manifest import Manifest
 from batchkms.sources import input_format, open_source
 from batchkms.sources.base import DEFAULT_FIELDS, Source
+from batchkms.sources.shares import SharedSource
 
 
 def open_input(spec: JobSpec) -> Source:
-    """Opens it. Raises ConfigError and InputError."""
-    return open_source(
+    """Opens it, as far as its share of it goes. Raises ConfigError and InputError."""
+    source = open_source(
         spec.input,
         format=spec.format,
         profile=spec.input_profile,
@@ -24,6 +25,7 @@ def open_input(spec: JobSpec) -> Source:
         needs_key=spec.key_id is None and not spec.emulator and spec.command in _ENCRYPTING,
         max_plaintext_bytes=spec.max_plaintext_bytes,
     )
+    return source if spec.shard is None else SharedSource(source, spec.shard)
 
 
 _ENCRYPTING = ("encrypt", "check")

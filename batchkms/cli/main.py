@@ -29,6 +29,7 @@ _COMMANDS = {
     "decrypt": ("batchkms.cli.decrypt:decrypt", "Restore the plaintexts of a result file."),
     "run": ("batchkms.cli.run:run", "Run the steps of a job file, one after the other."),
     "retry": ("batchkms.cli.retry:retry", "Do the failed rows of an output again."),
+    "merge": ("batchkms.cli.merge:merge", "Make one output of the outputs of all shares."),
     "audit": ("batchkms.cli.audit:audit", "Check an output against its manifest and input."),
     "verify": ("batchkms.cli.verify:verify", "Decrypt an output and compare it with its input."),
     "inspect": ("batchkms.cli.inspect:inspect", "Count what a result file holds."),

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchkms.cli.connect import less_reserve
+from batchkms.cli.connect import paces
 from batchkms.engine import Engine
 from batchkms.errors import BatchKmsError
 from batchkms.job import JobSpec
-from batchkms.quota import Quotas, per_second
+from batchkms.quota import Quotas
 from batchkms.runs.manifest import Manifest
+from batchkms.shard import Shard
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ class Reload:
     """What is called for SIGHUP.
 
     `found` is the rate before the reserve, in calls per second, that the run keeps to while the
-    job says `auto`: the service is asked once a run. None is no limit.
+    job says `auto`: the service is asked once a run. None is no limit. `shard` is the share of it
+    that the run has, whatever the job file says by now.
     """
 
     read: JobReader
@@ -34,16 +36,19 @@ class Reload:
     engine: Engine
     manifest: Manifest | None
     found: int | None
+    shard: Shard | None = None
 
     def __call__(self) -> None:
         """Reads the job file. One that is wrong is told of and changes nothing."""
         try:
             spec = self.read()
+            groups = tuple(self.quotas)
+            pace = paces(groups, self._rate(spec), reserve=spec.reserve, shard=self.shard)
         except BatchKmsError as error:
             log.warning("the job file is not taken: %s", error)
             return
-        rate = less_reserve(self._rate(spec), spec.reserve)
-        self.quotas.change(per_second(tuple(self.quotas), rate))
+        rate = pace[groups[0]]
+        self.quotas.change(pace)
         self.engine.set_concurrency(spec.concurrency)
         written = spec.settings()
         if self.manifest is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from batchkms.cli.batch import run_job, told_finished
-from batchkms.cli.connect import assumed_rate, less_reserve
+from batchkms.cli.connect import assumed_rate, paces
 from batchkms.cli.inputs import job_of
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import command_options, printable
@@ -20,6 +20,7 @@ from batchkms.cli.reload import JobReader
 from batchkms.cli.streams import put, say
 from batchkms.job import JobSpec, job_from
 from batchkms.options import OF_COMMAND
+from batchkms.quota import Group
 from batchkms.reporting.verification import Cost
 from batchkms.runs.begin import AlreadyFinished
 from batchkms.runs.manifest import Manifest
@@ -78,9 +79,10 @@ def _tell_plan(order: JobSpec, job: JobSpec, manifest: Manifest, selection: Sele
     plan = plan_retry(Path(order.output), manifest, selection, resume=order.resume)
     rows = plan.selected.total()
     calls = -(-rows // job.data_key_rows) if job.mode == "envelope" else rows
+    pace = paces([Group.CRYPT], assumed_rate(job), reserve=job.reserve, shard=job.shard)
     cost = Cost(
         calls=calls * 2 if job.has_source else calls,
-        per_second=less_reserve(assumed_rate(job), job.reserve),
+        per_second=pace[Group.CRYPT],
     )
     if order.summary == "json":
         counts = {"rows": plan.rows, "selected": dict(plan.selected), "left": dict(plan.left)}

@@ -16,6 +16,7 @@ from batchkms.cli.main import EXIT_INTERRUPTED, printable
 from batchkms.engine import Batch, Engine
 from batchkms.errors import OutputError, RunStopped
 from batchkms.reporting.progress import Meter, shown
+from batchkms.reporting.shardfigures import ShardFigures
 from batchkms.reporting.summary import State, exit_code
 from batchkms.reporting.timeline import Timeline, recorded
 from batchkms.runs.fingerprint import InputRows
@@ -42,7 +43,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """All that a run needs, opened. `reload` is called for SIGHUP, None drains instead."""
+    """All that a run needs, opened. `reload` is called for SIGHUP, None drains instead.
+
+    `shard` tells which share of the input it does, None for all of it.
+    """
 
     title: str
     source: Source
@@ -54,6 +58,7 @@ class Running:
     timeline: Timeline
     progress: Literal["auto", "always", "never"]
     reload: Callable[[], None] | None = None
+    shard: Callable[[], ShardFigures | None] = lambda: None
 
     async def run(self, batches: AsyncIterator[Batch]) -> Ending:
         """Runs it to whatever end, with its files in order at the end."""
@@ -139,6 +144,8 @@ class Running:
         if ending.error is not None:
             reason = str(ending.error)
         self.manifest.note_timeline(self.timeline.segments())
+        shard = self.shard()
+        self.manifest.note_shard(None if shard is None else shard.as_json())
         self.manifest.end(
             state=ending.state.value,
             exit_code=int(exit_code(self.engine.tally, ending.state)),

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from batchkms.cli.connect import assumed_rate, connect, found_rate, less_reserve
+from batchkms.cli.connect import assumed_rate, connect, found_rate, paces
 from batchkms.cli.inputs import refuse_special
 from batchkms.cli.logs import ascii_json, log_to_stderr
 from batchkms.cli.loops import loop_runner
@@ -28,7 +28,7 @@ from batchkms.engine import Engine
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.operations.verify import Verify
-from batchkms.quota import Quotas, per_second
+from batchkms.quota import Quotas
 from batchkms.records import MAX_ENVELOPE_BYTES
 from batchkms.reporting.progress import Meter, shown
 from batchkms.reporting.summary import State
@@ -37,6 +37,7 @@ from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.verification import Verification
 from batchkms.sources import input_format, open_source
 from batchkms.sources.base import Source
+from batchkms.sources.shares import SharedSource
 from batchkms.tally import Tally
 
 
@@ -88,14 +89,14 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
         connection = await connect(spec, stack)
         watch = await stack.enter_async_context(run_metrics(spec.metrics, "verify", tally))
         found = await found_rate(spec, connection)
-        rate = less_reserve(found, spec.reserve)
+        operation = Verify(connection.kms)
+        pace = paces(operation.groups, found, reserve=spec.reserve, shard=spec.shard)
         await outcome.read_output()
         if spec.sample is not None:
             outcome.choose(spec.sample, seed)
-        cost = Cost(calls=outcome.calls, per_second=rate)
+        cost = Cost(calls=outcome.calls, per_second=pace[operation.groups[0]])
         say(f"batchkms: {printable(_plan(spec, outcome))}: {cost.as_text()}")
-        operation = Verify(connection.kms)
-        quotas = Quotas(per_second(operation.groups, rate))
+        quotas = Quotas(pace)
         stack.push_async_callback(quotas.aclose)
         engine = Engine(
             operation,
@@ -105,7 +106,12 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
             tally=tally,
         )
         reload = again and Reload(
-            read=again, quotas=quotas, engine=engine, manifest=None, found=found
+            read=again,
+            quotas=quotas,
+            engine=engine,
+            manifest=None,
+            found=found,
+            shard=spec.shard,
         )
         watch(engine, quotas, source)
         ending = await _compared(spec, source, engine, outcome, reload)
@@ -135,7 +141,9 @@ async def _planned(spec: JobSpec, outcome: Verification, seed: int) -> int:
     await outcome.read_output()
     if spec.sample is not None:
         outcome.choose(spec.sample, seed)
-    cost = Cost(calls=outcome.calls, per_second=less_reserve(assumed_rate(spec), spec.reserve))
+    groups = Verify.groups
+    pace = paces(groups, assumed_rate(spec), reserve=spec.reserve, shard=spec.shard)
+    cost = Cost(calls=outcome.calls, per_second=pace[groups[0]])
     if spec.summary == "json":
         about = {"command": "verify", "dry_run": True, "exit_code": 0, "output": spec.input}
         rows = {"output_rows": outcome.output_rows, "to_decrypt": outcome.chosen}
@@ -184,7 +192,7 @@ def _inventory(spec: JobSpec, stack: AsyncExitStack) -> Source:
         max_plaintext_bytes=MAX_ENVELOPE_BYTES,
     )
     stack.push_async_callback(source.aclose)
-    return source
+    return source if spec.shard is None else SharedSource(source, spec.shard)
 
 
 def _format(output: str) -> str:

@@ -22,6 +22,7 @@ from batchkms.options.own import (
     OLD_FAILING_ROWS,
     REENCRYPT,
     SEED,
+    SHARD,
     VERIFY,
 )
 from batchkms.options.values import MAX_RATE, whole
@@ -93,10 +94,19 @@ def _for_loadtest(options: tuple[Option, ...]) -> tuple[Option, ...]:
 
 
 OF_COMMAND: dict[str, tuple[Option, ...]] = {
-    "encrypt": (*_common(), DRY_RUN, INPUT_PROFILE, KEEP, IN_PLACE_COLUMN, *ENVELOPE),
+    "encrypt": (
+        *_common(),
+        DRY_RUN,
+        SHARD,
+        INPUT_PROFILE,
+        KEEP,
+        IN_PLACE_COLUMN,
+        *ENVELOPE,
+    ),
     "reencrypt": (
         *_paced(_common(without=_PLAINTEXT), Group.REENCRYPT),
         DRY_RUN,
+        SHARD,
         KEEP,
         CIPHERTEXT_FIELD,
         *REENCRYPT,
@@ -104,6 +114,7 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
     "decrypt": (
         *_common(without=(*_PLAINTEXT, "key-id", "key-field")),
         DRY_RUN,
+        SHARD,
         KEEP,
         CIPHERTEXT_FIELD,
         ALLOW_STDOUT,
@@ -111,12 +122,14 @@ OF_COMMAND: dict[str, tuple[Option, ...]] = {
     "check": (
         *_common(without=(*_RUNNING, "metrics")),
         *OLD_FAILING_ROWS,
+        SHARD,
         INPUT_PROFILE,
         *ENVELOPE,
     ),
     "verify": (
         *_common(without=(*_RUNNING, "output", "key-id", "key-field", "limit")),
         DRY_RUN,
+        SHARD,
         INPUT_PROFILE,
         *VERIFY,
         SEED,

@@ -8,6 +8,7 @@ from batchkms.options.values import (
     name,
     names,
     one_of,
+    shard,
     size,
     switch,
     text,
@@ -28,6 +29,15 @@ KEEP = Option(
     write=list,
     metavar="FIELD,…",
     help="Other columns of the input to carry through to the results.",
+)
+
+SHARD = Option(
+    name="shard",
+    parse=shard,
+    write=str,
+    metavar="I/N",
+    shown_default="all rows",
+    help="Do only share I of N, with this share of the rate; merge makes one of their outputs.",
 )
 
 OLD_FAILING_ROWS: tuple[Option, ...] = (

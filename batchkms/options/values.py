@@ -9,6 +9,7 @@ from typing import Any
 from batchkms.engine import MaxFailures
 from batchkms.errors import BadValue
 from batchkms.records import ErrorClass
+from batchkms.shard import MOST_SHARES, Shard
 
 Parser = Callable[[Any], Any]
 
@@ -131,6 +132,14 @@ def max_failures(value: Any) -> MaxFailures:
         except BadValue:
             pass
     raise BadValue("takes a number of rows such as 100, or a share such as 5%")
+
+
+def shard(value: Any) -> Shard:
+    """A share of all rows, such as `2/3`: the second one of three."""
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", value) if isinstance(value, str) else None
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARES:
+        raise BadValue(f"takes a share such as 2/3, the second of 3, of at most {MOST_SHARES:,}")
+    return Shard(int(match[1]), int(match[2]))
 
 
 _BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}

@@ -7,6 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from batchkms.errors import BatchKmsError, verdict_for
+from batchkms.reporting.shardfigures import ShardFigures
 from batchkms.runs.inplace import InPlaceColumn
 from batchkms.tally import Tally
 
@@ -67,6 +68,8 @@ class Summary:
     """Rows that have a result which could not be written."""
     in_place: InPlaceColumn | None = None
     """What was made of the input and the results, where that was asked for."""
+    shard: ShardFigures | None = None
+    """Which share of the input it was, None for all of it."""
 
     @property
     def exit_code(self) -> Exit:
@@ -124,6 +127,7 @@ class Summary:
             "wall_s": round(self.wall_s, 3),
             "unwritten": self.unwritten,
             **({"in_place": self.in_place.as_json()} if self.in_place else {}),
+            **({"shard": self.shard.as_json()} if self.shard else {}),
             "output": self.output,
             "manifest": self.manifest,
             "key_id": self.key_id,
@@ -141,6 +145,8 @@ class Summary:
             f"{self.state.value}: {tally.done:,} {_rows(tally.done)} in {span_text(self.wall_s)}, "
             f"{tally.ok:,} ok, {tally.failed:,} failed{kept}"
         ]
+        if self.shard is not None:
+            lines.append(self.shard.as_text())
         if tally.unchanged:
             lines.append(f"unchanged: {tally.unchanged:,} {_rows(tally.unchanged)}")
         lines += [

@@ -127,6 +127,26 @@ def shortened(segments: Iterable[Segment]) -> list[Segment]:
     return [_segment(old["started_at"], new) for old, new in zip(kept, windows, strict=True)]
 
 
+def together(runs: Iterable[Iterable[Segment]]) -> list[Segment]:
+    """One segment of several runs that went on side by side, by the clocks of their machines.
+
+    Empty where nothing was noted, or where a time cannot be read.
+    """
+    segments = [segment for run in runs for segment in run if segment["windows"]]
+    try:
+        begins = [datetime.fromisoformat(segment["started_at"]) for segment in segments]
+        first = min(begins)
+        offsets_s = [(begin - first).total_seconds() for begin in begins]
+    except (ValueError, TypeError):
+        return []
+    windows = Windows(max(segment["window_s"] for segment in segments))
+    for segment, offset_s in zip(segments, offsets_s, strict=True):
+        each: Mapping[str, int]
+        for each in segment["windows"]:
+            windows.add(offset_s + each["t"], [each[name] for name in COUNTED])
+    return [_segment(segments[begins.index(first)]["started_at"], windows)]
+
+
 def _windows(segment: Segment) -> Windows:
     windows = Windows(segment["window_s"])
     each: Mapping[str, int]

@@ -169,6 +169,8 @@ def _unless_known(manifest: Manifest, identity: Identity) -> Prefix | None:
     failed one would have to be held until the last one was read.
     """
     same = _is_same_file(manifest, identity)
+    if same is None and manifest.read is None and manifest.content.get("merged"):
+        _refuse_stdin(manifest, identity)
     if same is None:
         return manifest.read
     if not same:
@@ -177,6 +179,15 @@ def _unless_known(manifest: Manifest, identity: Identity) -> Prefix | None:
             hint="restore it, or name the right one with --input",
         )
     return None
+
+
+def _refuse_stdin(manifest: Manifest, identity: Identity) -> None:
+    """Raises ConfigError for a pipe: nothing says which rows that of merged shares begins with."""
+    if identity.input_path == "-":
+        raise ConfigError(
+            f"{manifest.path} is of merged shares, and a pipe cannot be compared with their input",
+            hint="name the input by --input FILE, with the very bytes that the shares have read",
+        )
 
 
 def _refuse_changed(manifest: Manifest, identity: Identity) -> None:

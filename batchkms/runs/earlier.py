@@ -36,6 +36,7 @@ class Identity:
 
 
 IDENTITY_SETTINGS = (
+    "shard",
     "key_id",
     "key_field",
     "region",
@@ -127,15 +128,16 @@ def refuse_smaller_part(manifest: Manifest, identity: Identity, *, finished: boo
     further = before is not None and (now is None or now >= before)
     if before != now and (finished or not further):
         raise ConfigError(
-            f"the --limit of this run was {_shown(before)} and is {_shown(now)}",
+            f"the --limit of this run was {shown(before)} and is {shown(now)}",
             hint="run again with the limit of that run, or begin anew with --overwrite",
         )
 
 
 def _difference(name: str, before: Any, now: Any) -> str | None:
-    return None if before == now else f"the {name} was {_shown(before)} and is {_shown(now)}"
+    return None if before == now else f"the {name} was {shown(before)} and is {shown(now)}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A setting as a message shows it."""
     text = "not given" if value is None else str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -18,6 +18,7 @@ from batchkms._version import __version__
 from batchkms.errors import ConfigError, OutputError
 from batchkms.runs.files import read_small, replace_file
 from batchkms.runs.fingerprint import Prefix
+from batchkms.shard import MOST_SHARES
 from batchkms.tally import Tally
 
 FORMAT_VERSION = 1
@@ -80,6 +81,14 @@ class _InPlace(msgspec.Struct):
     results_sha256: str | None = None
 
 
+class _Shard(msgspec.Struct):
+    number: Annotated[int, msgspec.Meta(ge=1)]
+    of: Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARES)]
+    rows: _Count
+    input_rows: _Count
+    calls_per_second: int | None = None
+
+
 class _Window(msgspec.Struct):
     t: _Count
     calls: _Count
@@ -111,6 +120,8 @@ class _Content(msgspec.Struct):
     resumed: list[Any] = []
     changed: list[Any] = []
     in_place: _InPlace | None = None
+    shard: _Shard | None = None
+    merged: list[Any] = []
     timeline: list[_Segment] = []
 
 
@@ -210,7 +221,8 @@ class Manifest:
         Raises ConfigError.
         """
         self.content["input"] |= input
-        for name in ("ended_at", "exit_code", "reason", "counts"):
+        # A merge that died left shares' results; from here on they are those of this run.
+        for name in ("ended_at", "exit_code", "reason", "counts", "merged"):
             self.content.pop(name, None)
         noted = {"at": _now(), "kept_rows": kept_rows, "batchkms": __version__}
         self.content["resumed"] = [*self.content.get("resumed", []), noted]
@@ -316,6 +328,25 @@ class Manifest:
             raise OutputError(
                 f"the manifest {self.path} cannot be written: {error.strerror}",
                 hint="the results are complete; mend the cause, then run again with --resume",
+            ) from None
+
+    def note_shard(self, noted: dict[str, Any] | None) -> None:
+        """Notes which share of the input its run has done, and at which rate; None for all of it.
+
+        It is written with whatever is written next.
+        """
+        if noted is not None:
+            self.content["shard"] = noted
+
+    def replace(self, content: dict[str, Any]) -> None:
+        """Writes a version that is made of others: of runs that are merged. Raises OutputError."""
+        self.content = content
+        try:
+            self._save()
+        except OSError as error:
+            raise OutputError(
+                f"the manifest {self.path} cannot be written: {error.strerror}",
+                hint="check the permissions and the space of its folder",
             ) from None
 
     def _save_first(self) -> None:

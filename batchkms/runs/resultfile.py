@@ -89,11 +89,16 @@ def read_good_rows(
 
 def read_row(file: BinaryIO, sink: Sink, offset: int, *, lax: bool = True) -> Result:
     """The row that begins there. Raises BadResultFile if there is none."""
+    return row_at(file, sink, offset, lax=lax).result
+
+
+def row_at(file: BinaryIO, sink: Sink, offset: int, *, lax: bool = True) -> ResultRow:
+    """The same with its bytes; on which line it is, is not known."""
     file.seek(offset)
     row = next(_rows(file, sink, offset, line=0, lax=lax), None)
     if row is None:
         raise _damaged(offset, 0)
-    return row.result
+    return row
 
 
 def _rows(file: BinaryIO, sink: Sink, offset: int, *, line: int, lax: bool) -> Iterator[ResultRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
@@ -17,6 +18,7 @@ from batchkms.reporting.timeline import (
     Windows,
     recorded,
     shortened,
+    together,
 )
 from batchkms.tally import Tally
 from tests.virtual_time import run_virtual
@@ -135,3 +137,41 @@ def test_a_run_is_sampled_every_second_and_at_its_end() -> None:
     assert before == _segment(3)
     assert [window["t"] for window in own["windows"]] == [0, 1, 2, 3]
     assert [window["calls"] for window in own["windows"]] == [11, 10, 10, 4]
+
+
+def _one(started_at: str, window_s: int, *calls: int) -> Segment:
+    windows = Windows(window_s)
+    for index, number in enumerate(calls):
+        windows.add(index * window_s, [number, 0, 0, 0, 0])
+    return {"started_at": started_at, "window_s": window_s, "windows": windows.as_json()}
+
+
+def test_runs_side_by_side_are_added_up_by_their_clocks() -> None:
+    first = [_one("2026-01-01T00:00:10.000Z", 1, 5, 6, 7)]
+    second = [_one("2026-01-01T00:00:11.000Z", 1, 10), _one("2026-01-01T00:00:14.500Z", 1, 2)]
+    (made,) = together([second, first])
+    assert made["started_at"] == "2026-01-01T00:00:10.000Z"
+    assert [window["calls"] for window in made["windows"]] == [5, 16, 7, 0, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.lists(_COUNTS, max_size=30)), max_size=8))
+def test_nothing_is_lost_however_far_apart_they_ran(
+    runs: list[tuple[int, list[tuple[int, ...]]]],
+) -> None:
+    segments = []
+    for after_s, counts in runs:
+        windows = Windows(1)
+        for index, each in enumerate(counts):
+            windows.add(index, each)
+        at = datetime.fromtimestamp(after_s, UTC).isoformat()
+        segments.append([{"started_at": at, "window_s": 1, "windows": windows.as_json()}])
+    made = together(segments)
+    told = [window for segment in made for window in segment["windows"]]
+    every = [counts for _, run in runs for counts in run]
+    assert _sums(told) == [sum(counts[index] for counts in every) for index in range(len(COUNTED))]
+    assert len(told) <= MOST_WINDOWS
+
+
+def test_times_that_cannot_be_read_leave_no_timeline() -> None:
+    assert together([]) == []
+    assert together([[_one("yesterday", 1, 5)], [_one("2026-01-01T00:00:10.000Z", 1, 5)]]) == []

@@ -9,7 +9,7 @@ from typing import Any
 from batchkms.checks.estimate import less_reserve
 from batchkms.latency import Latencies
 from batchkms.options import BadValue
-from batchkms.options.values import percentage
+from batchkms.options.values import percentage, shard
 from batchkms.reporting.batchfigures import MOST_ATTEMPTS, OK, BatchFigures
 from batchkms.reporting.html.page import (
     Markup,
@@ -144,9 +144,14 @@ def allowed_rate(settings: Mapping[str, Any]) -> float | None:
     if isinstance(rate, bool) or not isinstance(rate, int):
         return None
     try:
-        return less_reserve(rate, percentage(str(reserve)))
+        allowed = less_reserve(rate, percentage(str(reserve)))
     except BadValue:
-        return rate
+        allowed = rate
+    try:
+        # A run of one share has its part of that.
+        return allowed if allowed is None else shard(settings.get("shard")).part(allowed)
+    except BadValue:
+        return allowed
 
 
 def _curves(figures: BatchFigures) -> list[Plot]:
