@@ -11,11 +11,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Connection, connect, found_rate, paces
 from batchkms.cli.inplace import Then, results_job
 from batchkms.cli.inputs import format_name, open_input
 from batchkms.cli.logs import ascii_json, log_to_stderr
-from batchkms.cli.loops import loop_runner, spare_the_collector
+from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import printable
 from batchkms.cli.metrics import run_metrics
 from batchkms.cli.operations import make_operation, result_columns

@@ -13,8 +13,9 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn
 
 from batchkms.childprocess import Frames, leave_signals_to_parent
+from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.logs import log_to_stderr
-from batchkms.cli.loops import fast_runner, spare_the_collector
+from batchkms.cli.loops import fast_runner
 from batchkms.cli.main import tell_error
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.kms.endpoint import Endpoint

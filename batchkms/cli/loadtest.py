@@ -13,13 +13,14 @@ from typing import Any
 import click
 
 from batchkms._version import __version__
+from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Target, find_target
 from batchkms.cli.inputs import open_input
 from batchkms.cli.loadcaller import Work, open_caller
 from batchkms.cli.loadfiles import LoadFiles
 from batchkms.cli.loadplan import say_plan
 from batchkms.cli.logs import log_to_stderr
-from batchkms.cli.loops import fast_runner, spare_the_collector
+from batchkms.cli.loops import fast_runner
 from batchkms.cli.main import command_options, printable
 from batchkms.cli.metrics import load_metrics
 from batchkms.cli.running import end_on_signals, signals_drain
