@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
@@ -37,6 +39,20 @@ def bucket_of(value_us: int, bits: int = _BITS) -> int:
     return value_us if shift <= 0 else (shift << (bits - 1)) + (value_us >> shift)
 
 
+def buckets_of(values_us: Iterable[int]) -> Counter[int]:
+    """How many of these values, each from 0 to `LONGEST_US`, are in which bucket.
+
+    In a third of the time that it takes to count them one by one.
+    """
+    shifts = [(value, value.bit_length() - _BITS) for value in values_us]
+    return Counter(
+        [
+            value if shift <= 0 else (shift << (_BITS - 1)) + (value >> shift)
+            for value, shift in shifts
+        ]
+    )
+
+
 def lowest_of(bucket: int, bits: int = _BITS) -> int:
     """The least value of a bucket, in microseconds."""
     shift = (bucket >> (bits - 1)) - 1
@@ -49,6 +65,12 @@ def highest_of(bucket: int, bits: int = _BITS) -> int:
 
 
 _BUCKETS = bucket_of(LONGEST_US) + 1
+
+
+@cache
+def _coarser(bits: int) -> array[int]:
+    """The bucket of so many bits that each bucket is in: all of its values are."""
+    return array("H", [bucket_of(lowest_of(bucket), bits) for bucket in range(_BUCKETS)])
 
 
 class Latencies:
@@ -79,6 +101,15 @@ class Latencies:
         shift = value_us.bit_length() - _BITS
         self._counts[value_us if shift <= 0 else (shift << (_BITS - 1)) + (value_us >> shift)] += 1
 
+    def count_buckets(self, buckets: Mapping[int, int], *, sum_us: int, max_us: int) -> None:
+        """Counts many latencies at once: how many there are of each `bucket_of`."""
+        counts = self._counts
+        for bucket, count in buckets.items():
+            counts[bucket] += count
+        self.total += sum(buckets.values())
+        self.sum_us += sum_us
+        self.max_us = max(self.max_us, max_us)
+
     def add(self, other: Latencies) -> Self:
         """Counts all that another one has counted, without loss; returns itself."""
         for bucket, count in other.buckets():
@@ -94,6 +125,13 @@ class Latencies:
         made = cls()
         for part in parts:
             made.add(part)
+        return made
+
+    @classmethod
+    def of_buckets(cls, buckets: Mapping[int, int], *, sum_us: int, max_us: int) -> Self:
+        """The same as others whose `buckets`, `sum_us` and `max_us` these are."""
+        made = cls()
+        made.count_buckets(buckets, sum_us=sum_us, max_us=max_us)
         return made
 
     def buckets(self) -> Iterator[tuple[int, int]]:
@@ -193,6 +231,16 @@ class SparseLatencies:
         if self._packed is not None:
             self._unpack()
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
+
+    def count_buckets(self, buckets: Mapping[int, int], *, max_us: int) -> None:
+        """Counts many latencies at once: how many there are of each `bucket_of`."""
+        self._unpack()
+        counts, coarser = self._counts, _coarser(self.BITS)
+        for bucket, count in buckets.items():
+            wide = coarser[bucket]
+            counts[wide] = counts.get(wide, 0) + count
+        self.total += sum(buckets.values())
+        self.max_us = max(self.max_us, max_us)
 
     def add(self, other: SparseLatencies) -> Self:
         """Counts all that another one has counted; returns itself."""

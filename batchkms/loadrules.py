@@ -36,12 +36,34 @@ def check_load(values: Values, given: frozenset[str]) -> None:
             "an input and --payload-size cannot go together: the rows say what is sent",
             hint="leave one of them out",
         )
+    _check_together(values, given)
     if values["output"] == "-" and values["summary"] == "json":
         raise ConfigError(
             "calls and summary cannot both go to stdout",
             hint="write the calls to a file, or leave out --summary json",
         )
     _check_files(values)
+
+
+def _check_together(values: Values, given: frozenset[str]) -> None:
+    """Options that mean nothing without another one, and processes with nothing to do."""
+    if "deadline" in given and values["max_attempts"] == 1:
+        raise ConfigError(
+            "--deadline goes with --max-attempts: without it nothing is tried again",
+            hint="add --max-attempts N, or leave out --deadline; --timeout is for one call",
+        )
+    if "key_field" in given and values["input"] is None:
+        raise ConfigError(
+            "--key-field goes with an input: it names a field of its rows",
+            hint="name a file, or give the CMK with --key-id",
+        )
+    most = "concurrency" if values["closed"] else "max_connections"
+    if values["processes"] > values[most]:
+        raise ConfigError(
+            f"{values['processes']:,} processes cannot share {values[most]:,} "
+            f"{'call' if values['closed'] else 'connection'}{'' if values[most] == 1 else 's'}",
+            hint=f"ask for fewer --processes, or more with --{most.replace('_', '-')}",
+        )
 
 
 def _check_model(values: Values, given: frozenset[str]) -> None:

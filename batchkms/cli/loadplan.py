@@ -22,6 +22,7 @@ def planned_text(spec: JobSpec) -> list[str]:
     files = [path for path in (spec.output, spec.report, spec.junit, spec.hgrm) if path]
     return [
         *_pace(spec),
+        *([f"processes: {spec.processes}"] if spec.processes > 1 else []),
         f"endpoint: {endpoint}",
         f"files: {', '.join(files) or 'none'}",
         "nothing was sent",

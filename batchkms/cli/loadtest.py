@@ -13,8 +13,10 @@ from typing import Any
 import click
 
 from batchkms._version import __version__
+from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Target, find_target
 from batchkms.cli.inputs import open_input
+from batchkms.cli.loadcaller import Work, open_caller
 from batchkms.cli.loadfiles import LoadFiles
 from batchkms.cli.loadplan import say_plan
 from batchkms.cli.logs import log_to_stderr
@@ -25,13 +27,13 @@ from batchkms.cli.running import end_on_signals, signals_drain
 from batchkms.cli.telling import told
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
-from batchkms.kms.http1.pool import Pool
 from batchkms.kms.signedrequests import signed_requests
 from batchkms.loadtest.contents import Payloads
 from batchkms.loadtest.display import LoadMeter
-from batchkms.loadtest.loadtest import Dials, LoadTest, Plan
+from batchkms.loadtest.loadtest import LoadTest
 from batchkms.loadtest.mix import parse_mix
 from batchkms.loadtest.payload import parse_payload_size
+from batchkms.loadtest.plan import Plan
 from batchkms.loadtest.rows import read_rows
 from batchkms.loadtest.runrecord import RunRecord, StageRecord
 from batchkms.loadtest.schedule import Schedule, Stage
@@ -85,13 +87,17 @@ async def _run(spec: JobSpec) -> int:
     files = LoadFiles(spec)
     async with AsyncExitStack() as stack:
         target = await find_target(spec, stack)
-        workload = await _workload(spec, target)
-        most = _allowed_connections(spec)
-        test = _test(spec, target, workload, files, stack, most=most)
+        payloads = await _payloads(spec)
+        workload = await _workload(spec, target, payloads)
+        most, plan = _allowed_connections(spec), _plan(spec)
+        work = Work(target=target, plan=plan, payloads=payloads, workload=workload, most=most)
+        caller, renew = await open_caller(spec, work, stack)
+        test = LoadTest(plan, caller, calls=files.calls, renew=renew)
         metrics = load_metrics(spec.metrics, test, tuple(parse_mix(spec.action)))
         await stack.enter_async_context(metrics)
         files.begin()
         stack.push_async_callback(files.abandon)
+        spare_the_collector()
         error = await _attacked(spec, target, test)
         summary = LoadSummary(
             record=_record(spec, target, test, workload, most),
@@ -102,32 +108,6 @@ async def _run(spec: JobSpec) -> int:
         summary = summary.with_exit_code()
         error = await files.end(summary.record, test.statistics, error)
     return told(files.named_in(replace(summary, error=error)), spec.summary, of="load test")
-
-
-def _test(
-    spec: JobSpec,
-    target: Target,
-    workload: Workload,
-    files: LoadFiles,
-    stack: AsyncExitStack,
-    *,
-    most: int,
-) -> LoadTest:
-    dials = Dials()
-    pool = Pool(
-        target.endpoint,
-        ca_file=spec.ca_file,
-        connect_timeout_s=spec.connect_timeout,
-        timeout_s=spec.timeout,
-        max_connections=most,
-        on_connected=lambda connected: dials.connected(connected, pool.open_connections),
-    )
-    stack.push_async_callback(pool.aclose)
-
-    async def renew() -> None:
-        workload.credentials = await target.credentials.credentials()
-
-    return LoadTest(_plan(spec), pool, workload, dials=dials, calls=files.calls, renew=renew)
 
 
 async def _attacked(spec: JobSpec, target: Target, test: LoadTest) -> RunStopped | None:
@@ -152,12 +132,16 @@ def _emulator_lost(exit_code: int) -> RunStopped:
     )
 
 
-async def _workload(spec: JobSpec, target: Target) -> Workload:
-    """What is sent. Raises ConfigError, and InputError for rows that cannot be."""
-    payloads = Payloads(
+async def _payloads(spec: JobSpec) -> Payloads:
+    """What calls are made of. Raises InputError for rows that cannot be sent."""
+    return Payloads(
         size=parse_payload_size(spec.payload_size),
         rows=await read_rows(open_input(spec)) if spec.input else None,
     )
+
+
+async def _workload(spec: JobSpec, target: Target, payloads: Payloads) -> Workload:
+    """What is sent. Raises ConfigError."""
     return Workload(
         mix=parse_mix(spec.action),
         payloads=payloads,
@@ -204,17 +188,21 @@ def _allowed_connections(spec: JobSpec) -> int:
     Raises ConfigError where that is less than what was asked for in so many words.
     """
     wanted = spec.concurrency if spec.closed else spec.max_connections
-    allowed = _file_limit(wanted + SPARE_FILES) - SPARE_FILES
-    if allowed >= wanted:
+    # Each process has a limit of its own.
+    each = -(-wanted // spec.processes)
+    allowed = _file_limit(each + SPARE_FILES) - SPARE_FILES
+    if allowed >= each:
         return wanted
     asked_for = spec.closed or "max_connections" in spec.given
     if asked_for or allowed < 1:
+        in_each = " in each process" if spec.processes > 1 else ""
         raise ConfigError(
-            f"this system allows {max(0, allowed):,} connections, and {wanted:,} are asked for",
-            hint=f"raise its limit on open files to {wanted + SPARE_FILES:,} (ulimit -n), or ask "
+            f"this system allows {max(0, allowed):,} connections{in_each}, and {each:,} are asked "
+            "for",
+            hint=f"raise its limit on open files to {each + SPARE_FILES:,} (ulimit -n), or ask "
             f"for less with {'--concurrency' if spec.closed else '--max-connections'}",
         )
-    return allowed
+    return allowed * spec.processes
 
 
 def _file_limit(needed: int) -> int:
@@ -234,10 +222,10 @@ def _file_limit(needed: int) -> int:
 
 def _too_few_files(spec: JobSpec, test: LoadTest, most: int) -> list[str]:
     """What to hold against this machine if calls waited for more connections than it allows."""
-    if most >= spec.max_connections or not test.lateness.blocked_s or spec.closed:
+    if most >= spec.max_connections or not test.caller.blocked_s or spec.closed:
         return []
     return [
-        f"calls waited for connections for {test.lateness.blocked_s:,.1f} s: this system allows "
+        f"calls waited for connections for {test.caller.blocked_s:,.1f} s: this system allows "
         f"{most:,} of them at once (ulimit -n)"
     ]
 
@@ -247,6 +235,7 @@ def _in_force(spec: JobSpec, plan: Plan, workload: Workload) -> dict[str, Any]:
     idle = {"rate", "duration"} if spec.find_max or spec.stages else set()
     idle |= {"rate", "max_connections"} if spec.closed else {"concurrency"}
     idle |= {"deadline"} if spec.max_attempts == 1 else set()
+    idle |= {"processes"} if spec.processes == 1 else set()
     idle |= {"payload_size"} if spec.input and not spec.reads_ciphertext else set()
     settings = {name: value for name, value in spec.settings().items() if name not in idle}
     if plan.find_from is not None:
@@ -280,9 +269,9 @@ def _record(
         calls=statistics.calls,
         target_rate=test.target_rate,
         invalid=[*test.faults(), *_too_few_files(spec, test, most)],
-        notes=[*workload.notes, *test.judge.notes, *test.generator.notes()],
+        notes=[*workload.notes, *test.judge.notes, *test.caller.notes()],
         slos=[] if plan.find_from is not None else test.judge.records(),
-        generator=test.generator.record(),
-        connections=test.dials.record(),
+        generator=test.caller.generator(),
+        connections=test.caller.connections(),
         max_rate=None if test.max_rate is None else test.max_rate.as_json(),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import NamedTuple
+
+import msgspec
 
 from batchkms.errors import ConfigError
 from batchkms.loadtest.mix import OF_CIPHERTEXTS
@@ -16,6 +17,7 @@ from batchkms.loadtest.payload import (
     random_plaintexts,
 )
 from batchkms.loadtest.rows import Row, Rows
+from batchkms.loadtest.share import WHOLE, Share
 
 Parameters = dict[str, str]
 
@@ -31,7 +33,7 @@ class Payloads:
     rows: Rows | None = None
 
 
-class Content(NamedTuple):
+class Content(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What one call carries, and what its answer is judged by.
 
     `key_id` is the CMK that it names, None if it names none.
@@ -46,23 +48,25 @@ class Content(NamedTuple):
 
 
 def contents_of(
-    action: str, payloads: Payloads, *, key_id: str | None, seed: int
+    action: str, payloads: Payloads, *, key_id: str | None, seed: int, share: Share = WHOLE
 ) -> Iterator[Content]:
     """The contents of all calls of an action, without end: rows go round in their order.
+
+    Several processes take them in turn, so that all rows are sent as often as each other.
 
     Raises ConfigError where these payloads, or no CMK, are not enough for the action.
     """
     rows = payloads.rows.rows if payloads.rows else []
     if action in OF_CIPHERTEXTS:
-        return cycle(_of_ciphertexts(action, rows, key_id))
+        return cycle(share.of_round(_of_ciphertexts(action, rows, key_id)))
     plaintexts = [row for row in rows if row.ciphertext is None]
     if key_id is None and not (plaintexts and all(row.key_id for row in plaintexts)):
         raise ConfigError(f"{action} needs a CMK", hint="add --key-id ID")
     if action == "generate-data-key":
-        return cycle(_data_keys(plaintexts, key_id))
+        return cycle(share.of_round(_data_keys(plaintexts, key_id)))
     if plaintexts:
-        return cycle(_of_plaintexts(plaintexts, key_id))
-    return _random(random_plaintexts(payloads.size, seed=seed), key_id or "")
+        return cycle(share.of_round(_of_plaintexts(plaintexts, key_id)))
+    return _random(random_plaintexts(payloads.size, seed=seed, share=share), key_id or "")
 
 
 def _random(plaintexts: Iterator[str], key_id: str) -> Iterator[Content]:

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from batchkms.errors import KmsError, verdict_for
 from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.transport import Answer
@@ -48,7 +50,7 @@ class Content(Protocol):
 
 
 class Flights:
-    """Begins calls, and records each when it has ended.
+    """Begins calls, and gives each to `record` when it has ended.
 
     `on_room` is called whenever there is room for another one, `zero_s` is the time of `clock`
     that `Call`s count from. `retry` with one attempt tries nothing again.
@@ -58,18 +60,17 @@ class Flights:
         self,
         connections: Connections,
         *,
-        record: Callable[[Call], None],
         retry: RetryPolicy,
+        record: Callable[[Call], None] = lambda call: None,
         warmup_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self.on_room: Callable[[], None] = lambda: None
+        self.record = record
         self.zero_s = 0.0
         self.clock = clock
-        self.attempts = 0
         self._connections = connections
-        self._record = record
         self._retry = retry
         self._warmup_s = warmup_s
         self._uniform = uniform
@@ -103,7 +104,7 @@ class Flights:
 
     def never_sent(self, due_s: float, action: str) -> None:
         """Records a call that there was no room for to the end."""
-        self._record(
+        self.record(
             Call(
                 scheduled=due_s,
                 sent=None,
@@ -139,7 +140,6 @@ class Flights:
             flight.end()
 
     def _start(self, flight: _Flight) -> None:
-        self.attempts += 1
         self._connections.start(Exchange(flight.content.request, flight.done))
 
     def _room(self) -> None:
@@ -170,29 +170,23 @@ class Flights:
         else:
             self._again.append(flight)
 
-    def _ended(self, flight: _Flight, call: Call) -> None:
-        del self._under_way[flight]
-        self._record(call)
-        if self._landed is not None and not self._under_way and not self._landed.done():
+    def _all_landed(self) -> None:
+        """No call is under way any more."""
+        if self._landed is not None and not self._landed.done():
             self._landed.set_result(None)
 
 
-class _Flight:
+class _Flight(msgspec.Struct, eq=False, gc=False):
     """One call from when it is begun until it has ended, whatever the number of attempts."""
 
-    __slots__ = (
-        *("attempts", "bytes", "content", "done_s", "due_s", "flights", "judged", "sent_s"),
-    )
-
-    def __init__(self, flights: Flights, due_s: float, content: Content) -> None:
-        self.flights = flights
-        self.due_s = due_s
-        self.content = content
-        self.attempts = 0
-        self.bytes = 0
-        self.sent_s: float | None = None
-        self.done_s = 0.0
-        self.judged: Judged | None = None
+    flights: Flights
+    due_s: float
+    content: Content
+    attempts: int = 0
+    bytes: int = 0
+    sent_s: float | None = None
+    done_s: float = 0.0
+    judged: Judged | None = None
 
     def done(self, exchange: Exchange) -> bool:
         """An attempt has ended; whether its connection may be used again."""
@@ -208,23 +202,27 @@ class _Flight:
 
     def end(self) -> None:
         """Records it as its last attempt ended."""
-        flights, judged = self.flights, self.judged
+        flights, judged, due_s, sent_s = self.flights, self.judged, self.due_s, self.sent_s
         if judged is None:
             raise RuntimeError("a call cannot end before its first attempt has")
         zero_s = flights.zero_s
+        # By position: by name it takes twice as long, and this is done for every call.
         call = Call(
-            scheduled=self.due_s,
-            sent=None if self.sent_s is None else self.sent_s - zero_s,
-            done=self.done_s - zero_s,
-            action=self.content.action,
-            outcome=judged.outcome,
-            bytes=self.bytes,
-            code=judged.code,
-            request_id=judged.request_id,
-            attempts=self.attempts,
-            warmup=self.due_s < flights._warmup_s,
+            due_s,
+            None if sent_s is None else sent_s - zero_s,
+            self.done_s - zero_s,
+            self.content.action,
+            judged.outcome,
+            self.bytes,
+            judged.code,
+            judged.request_id,
+            self.attempts,
+            due_s < flights._warmup_s,
         )
-        flights._ended(self, call)
+        del flights._under_way[self]
+        flights.record(call)
+        if not flights._under_way:
+            flights._all_landed()
 
 
 def _judged(exchange: Exchange, content: Content) -> Judged:

@@ -7,9 +7,11 @@ nobody could search for: so only codes that are known and RequestIds that are UU
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from batchkms.errors import VERDICTS, KmsError, NetworkError, ProtocolError
 from batchkms.kms.answers import (
@@ -30,10 +32,14 @@ from batchkms.loadtest.rows import Row
 UNKNOWN_CODE = "UnknownCode"
 """What is kept of a code that `errors.VERDICTS` does not know."""
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SHAPE_OF_UUIDS = b"00000000-0000-0000-0000-000000000000"
+_TO_SHAPE = bytes(
+    ord("0") if byte in b"0123456789abcdefABCDEF" else byte if byte == ord("-") else 0
+    for byte in range(256)
+)
 
 
-class Judged(NamedTuple):
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """What an answer is worth. `outcome` is `ok` or the value of an `ErrorClass`.
 
     `in_step` is false where whatever answered may not be in step with what it was asked: its
@@ -92,8 +98,10 @@ def _kept(judged: Judged, row: Row | None, token: str | None) -> Judged:
     told = f"{'' if known else code} {'' if plain else request_id}"
     if _echoes(told, row, token):
         return ECHOED
-    return judged._replace(
-        code=code if known else _known_code(code or ""), request_id=request_id if plain else None
+    return replace(
+        judged,
+        code=code if known else _known_code(code or ""),
+        request_id=request_id if plain else None,
     )
 
 
@@ -105,7 +113,8 @@ def _known_code(code: str) -> str:
 
 def _is_plain(request_id: str, row: Row | None) -> bool:
     """Whether a RequestId can be kept: it is a UUID, and does not hold the secret."""
-    if not _UUID.fullmatch(request_id):
+    # A third of the time that a regular expression takes.
+    if not request_id.isascii() or request_id.encode().translate(_TO_SHAPE) != _SHAPE_OF_UUIDS:
         return False
     return row is None or row.like_uuid is None or row.like_uuid not in request_id.lower()
 

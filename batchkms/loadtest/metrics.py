@@ -46,5 +46,5 @@ class LoadCollector(Collector):
             SINCE_SEND: statistics.from_send,
         }
         yield LOADTEST_LATENCY.of_latencies(latencies)
-        yield LOADTEST_CONNECTIONS.of(test.open_connections)
-        yield LOADTEST_LAG.of(test.generator.lag_now_s)
+        yield LOADTEST_CONNECTIONS.of(test.caller.open_connections)
+        yield LOADTEST_LAG.of(test.caller.lag_now_s)

@@ -11,6 +11,7 @@ from itertools import cycle
 from typing import Any
 
 from batchkms.errors import BadValue
+from batchkms.loadtest.share import WHOLE, Share
 
 ACTIONS = {
     "encrypt": "Encrypt",
@@ -54,14 +55,17 @@ def written_mix(mix: Mix) -> str:
     return ",".join(f"{name}={weight}" for name, weight in mix.items())
 
 
-def ordered(mix: Mix, *, seed: int) -> Iterator[str]:
+def ordered(mix: Mix, *, seed: int, share: Share = WHOLE) -> Iterator[str]:
     """The action of each call, without end: the same ones for the same mix and seed.
 
     It is smooth: no action is ever further from its share than a call for each action there is.
-    The seed says at which point of the order it begins.
+    The seed says at which point of the order it begins. Each of several processes has the whole
+    order, so that a slow action of the closed model is not that of one of them; they begin at
+    points as far from each other as can be.
     """
     order = _smooth(mix)
     start = random.Random(seed).randrange(len(order))  # noqa: S311 - an order is no secret
+    start = (start + share.first * len(order) // share.of) % len(order)
     return cycle(order[start:] + order[:start])
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from batchkms.loadtest.flights import Content, Flights
 from batchkms.loadtest.generator import Lateness
 from batchkms.loadtest.schedule import Schedule
+from batchkms.loadtest.share import WHOLE, Share
 from batchkms.loadtest.timer import Timer, exact_timer
 
 AT_ONCE = 32
@@ -48,7 +49,8 @@ class OpenModel:
     nothing is kept of it meanwhile, so that memory stays the same however long a server stalls.
     When the schedule is over, such calls have `grace_s` left; then they are recorded as never
     sent, and so are they when the run is stopped: what was due is part of the figures.
-    `offset_s` is when the schedule begins, counted from the first call of the run.
+    `offset_s` is when the schedule begins, counted from the first call of the run. `share` says
+    which of its calls are begun here.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class OpenModel:
         lateness: Lateness,
         grace_s: float,
         offset_s: float = 0.0,
+        share: Share = WHOLE,
         timer: Callable[[Callable[[], None]], Timer] = exact_timer,
     ) -> None:
         self._flights = flights
@@ -70,8 +73,9 @@ class OpenModel:
         self._offset_s = offset_s
         self._make_timer = timer
         self._timer: Timer | None = None
-        self._next = 0
-        self._due_s = 0.0
+        # Of several processes each makes every so-and-so-manieth call, and all count alike.
+        self._next, self._stride = share.first, share.of
+        self._due_s = schedule.time_of(self._next)
         self._total = schedule.total
         self._blocked: tuple[float, float] | None = None
         self._room_at = 0.0
@@ -133,7 +137,7 @@ class OpenModel:
                 return
             # What waited for a connection is not the generator's fault.
             lateness.count(now - max(due_s, self._room_at))
-            self._next += 1
+            self._next += self._stride
             flights.begin(self._offset_s + self._due_s, self._contents.next())
             self._due_s = self._schedule.time_of(self._next)
         # Many are due: answers that came meanwhile have their turn first.
@@ -165,9 +169,10 @@ class OpenModel:
         self._unblocked()
         self._flights.give_up_waiting()
         while self._next < self._total:
-            for number in range(self._next, min(self._next + NEVER_SENT_AT_ONCE, self._total)):
+            last = min(self._next + NEVER_SENT_AT_ONCE * self._stride, self._total)
+            for number in range(self._next, last, self._stride):
                 due_s = self._offset_s + self._schedule.time_of(number)
-                self._next += 1
+                self._next += self._stride
                 self._flights.never_sent(due_s, self._contents.next().action)
             # Answers are read meanwhile, and calls brought to the disk.
             await asyncio.sleep(0)
@@ -227,10 +232,8 @@ class ClosedModel:
     def _turn(self) -> None:
         self._turn_asked = False
         flights = self._flights
-        while (
-            flights.under_way < self._concurrency
-            and flights.has_room
-            and not self._stopped.is_set()
-        ):
+        for _ in range(self._concurrency - flights.under_way):
+            if not flights.has_room or self._stopped.is_set():
+                return
             self.begun += 1
             flights.begin(flights.clock() - flights.zero_s, self._contents.next())

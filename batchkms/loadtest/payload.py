@@ -12,10 +12,11 @@ from binascii import b2a_base64
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, repeat
+from itertools import accumulate, count, repeat
 from typing import Any
 
 from batchkms.errors import BadValue
+from batchkms.loadtest.share import WHOLE, Share
 from batchkms.records import MAX_PLAINTEXT_BYTES
 
 DEFAULT_SIZE = "64"
@@ -101,25 +102,43 @@ _GROUPS = 16_384
 _COUNTER_BYTES = 6
 
 
-def random_plaintexts(size: PayloadSize, *, seed: int) -> Iterator[str]:
+def random_plaintexts(size: PayloadSize, *, seed: int, share: Share = WHOLE) -> Iterator[str]:
     """Plaintexts without end, each another one than all before, as base64.
 
-    Those of the same sizes and seed are the same in every run. Below six bytes there are not
-    enough different ones: they come again after all of them were there.
+    Those of the same sizes, seed and share are the same in every run, and no two shares have one
+    in common. Below six bytes there are not enough different ones: they come again after all of
+    them were there.
     """
     rng = random.Random(seed)  # noqa: S311 - no secret is made of it
     block = _encoded(rng.randbytes(3 * _GROUPS))
     ends = ["", _encoded(rng.randbytes(1)), _encoded(rng.randbytes(2))]
     cuts = _GROUPS - math.ceil(max(most for _, most, _ in size.ranges) / 3)
-    for number, bytes_ in enumerate(size.drawn(rng), start=rng.getrandbits(32)):
+    numbers = count(rng.getrandbits(32) + share.first, share.of)
+    two = _twelve_bits()
+    for number, bytes_ in zip(numbers, size.drawn(_sizes_of(share, rng, seed)), strict=False):
         if bytes_ < _COUNTER_BYTES:
             yield _encoded((number % 256**bytes_).to_bytes(bytes_))
             continue
         # A number in front makes it another one; the rest is whole groups of the block.
         groups, over = divmod(bytes_ - _COUNTER_BYTES, 3)
         cut = number * 31 % cuts * 4
-        front = _encoded(number.to_bytes(_COUNTER_BYTES))
-        yield f"{front}{block[cut : cut + groups * 4]}{ends[over]}"
+        yield (
+            f"{two[number >> 36]}{two[number >> 24 & 4095]}{two[number >> 12 & 4095]}"
+            f"{two[number & 4095]}{block[cut : cut + groups * 4]}{ends[over]}"
+        )
+
+
+def _twelve_bits() -> list[str]:
+    """The two characters of base64 that each number of 12 bits is: four make a number of six bytes.
+
+    They are looked up in a third of the time that it takes to encode one.
+    """
+    return [_encoded((number << 12).to_bytes(3))[:2] for number in range(4096)]
+
+
+def _sizes_of(share: Share, rng: random.Random, seed: int) -> random.Random:
+    """What draws the sizes: each process draws others, and one alone as it always has."""
+    return rng if share.of == 1 else random.Random(f"{seed}/{share.first}")  # noqa: S311
 
 
 def _encoded(data: bytes) -> str:

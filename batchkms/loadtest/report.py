@@ -329,6 +329,7 @@ def _generators(records: Sequence[RunRecord], called: Sequence[str]) -> str:
 
 
 _GENERATOR: Mapping[str, Any] = {
+    "processes": lambda r: f"{r.generator.processes:,}",
     "CPU of the generator": lambda r: f"{r.generator.cpu_share * 100:.1f}% of a core",
     "calls it was late for": lambda r: f"{r.generator.late * 100:.3g}%",
     "how late, p99": lambda r: ms(r.generator.late_p99_ms),

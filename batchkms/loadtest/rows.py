@@ -7,7 +7,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeAlias, cast
 
 from batchkms.errors import InputBroken, InputError
 from batchkms.operations.sealing import DATA_KEY_CONTEXT
@@ -19,6 +19,9 @@ MOST_BYTES = 16 * 1024 * 1024
 """So many rows, and bytes of them, are held: a load test needs calls that differ, not all rows."""
 
 Batch = list[Record | Result]
+
+PackedRow: TypeAlias = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
+"""All of a row, as one process gives it to another."""
 
 _LIKE_UUID = re.compile(r"[0-9a-f-]{6,36}")
 
@@ -46,11 +49,27 @@ class Row:
             self.ciphertext = record.data_key
             self.context = self.destination_context = DATA_KEY_CONTEXT
             self.plaintext = None
-        # What Decrypt must answer, as a hash of it: nothing is kept that was secret.
-        self.answered = None if self.plaintext is None else hash(self.plaintext)
+        self.answered = _hash_of(self.plaintext)
         # A RequestId is a UUID, which may hold a plaintext such as a PIN as it is.
         text = record.plaintext.decode("latin-1").lower() if len(record.plaintext) <= 36 else ""
         self.like_uuid = text if _LIKE_UUID.fullmatch(text) else None
+
+    def packed(self) -> PackedRow:
+        """All of it, for another process of ours."""
+        return (
+            *(self.plaintext, self.ciphertext, self.context, self.destination_context),
+            *(self.key_id, self.like_uuid),
+        )
+
+    @classmethod
+    def unpacked(cls, packed: PackedRow) -> Row:
+        """The row that was packed so."""
+        row = cls.__new__(cls)
+        row.plaintext, row.ciphertext, row.context, row.destination_context = packed[:4]
+        row.key_id, row.like_uuid = packed[4:]
+        # Each process makes other hashes.
+        row.answered = _hash_of(row.plaintext)
+        return row
 
     @property
     def size_bytes(self) -> int:
@@ -145,6 +164,11 @@ class _Reading:
             f"{self._name} has no row that can be sent{first}",
             hint=f"look at its rows with: batchkms check {self._name}",
         )
+
+
+def _hash_of(plaintext: str | None) -> int | None:
+    """What Decrypt must answer, as a hash of it: nothing is kept that was secret."""
+    return None if plaintext is None else hash(plaintext)
 
 
 def _base64(plaintext: bytes) -> str:

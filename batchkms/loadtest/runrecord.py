@@ -38,7 +38,8 @@ class GeneratorRecord(msgspec.Struct, frozen=True, kw_only=True):
     `late` is the share of calls that it began more than 10 ms after they were due, though
     nothing but itself was in the way; `lag_p99_ms` and `lag_max_ms` are how late the event loop
     was for a timer; `blocked_s` is how long calls were due that had no connection, because of
-    `--max-connections`.
+    `--max-connections`. Of several processes `cpu_share` is the sum, and lags and waits are those
+    of the one that was worst.
     """
 
     cpu_share: float
@@ -48,6 +49,7 @@ class GeneratorRecord(msgspec.Struct, frozen=True, kw_only=True):
     lag_p99_ms: float
     lag_max_ms: float
     blocked_s: float
+    processes: int = 1
 
 
 class ConnectionsRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from batchkms.latency import Latencies, microseconds
+from batchkms.latency import LONGEST_US, Latencies, microseconds
 from batchkms.loadtest.call import OK, Call
-from batchkms.loadtest.timeline import Timeline
+from batchkms.loadtest.timeline import Batch, Counted, Timeline
 
 MOST_CODES = 200
 """So many different codes are told apart; any further ones are counted under `OTHER`."""
@@ -54,8 +55,6 @@ class Statistics:
         self.never_sent = 0
         self.by_class: Counter[str] = Counter()
         self.by_action: Counter[str] = Counter()
-        self.from_schedule = Latencies()
-        self.from_send = Latencies()
         self.outcomes: dict[tuple[str, str], Outcome] = {}
         self.failures: dict[str, Failure] = {}
         self.timeline = Timeline()
@@ -65,6 +64,19 @@ class Statistics:
         self.first_sent_s = float("inf")
         self.last_sent_s = 0.0
         self.last_done_s = 0.0
+
+    def count_all(self, calls: Iterable[Call]) -> None:
+        """Counts calls, many in a third of the time that it takes one by one."""
+        plain: dict[str, list[Call]] = {}
+        for call in calls:
+            if call.outcome != OK or call.warmup or call.attempts != 1 or call.sent is None:
+                self.count(call)
+            elif (group := plain.get(call.action)) is None:
+                plain[call.action] = [call]
+            else:
+                group.append(call)
+        for action, group in plain.items():
+            self._count_plain(action, group)
 
     def count(self, call: Call) -> None:
         """Counts one call."""
@@ -76,13 +88,29 @@ class Statistics:
         self.bytes += call.bytes
         self.by_class[call.outcome] += 1
         self.by_action[call.action] += 1
-        self._count_times(call)
+        self._count_due(call.scheduled, call.scheduled)
+        if call.sent is None:
+            self.never_sent += 1
+        else:
+            self._count_sent(call.sent, call.sent)
+        if call.done > self.last_done_s:
+            self.last_done_s = call.done
         from_schedule_us = microseconds(call.done - call.scheduled)
         from_send_us = 0 if call.sent is None else microseconds(call.done - call.sent)
         self._count_latencies(call, from_schedule_us, from_send_us)
         self.timeline.count(call, from_schedule_us, from_send_us)
         if call.outcome != OK:
             self._count_failure(call)
+
+    @property
+    def from_schedule(self) -> Latencies:
+        """Latencies from when each call was due. Made anew each time that it is asked for."""
+        return _together([outcome.from_schedule for outcome in self.outcomes.values()])
+
+    @property
+    def from_send(self) -> Latencies:
+        """Latencies from when each call was sent that was. Made anew as well."""
+        return _together([outcome.from_send for outcome in self.outcomes.values()])
 
     @property
     def ok(self) -> int:
@@ -123,34 +151,61 @@ class Statistics:
         gap_s = span_s / (self.calls - 1) if self.calls > 1 else 0.0
         return self.first_scheduled_s, self.last_scheduled_s + gap_s
 
-    def _count_times(self, call: Call) -> None:
-        # Comparisons take a third of the time of `min` and `max`, and this is done for every call.
-        scheduled, sent = call.scheduled, call.sent
-        if scheduled < self.first_scheduled_s:
-            self.first_scheduled_s = scheduled
-        if scheduled > self.last_scheduled_s:
-            self.last_scheduled_s = scheduled
-        if call.done > self.last_done_s:
-            self.last_done_s = call.done
-        if sent is None:
-            self.never_sent += 1
-            return
-        if sent < self.first_sent_s:
-            self.first_sent_s = sent
-        if sent > self.last_sent_s:
-            self.last_sent_s = sent
+    def _count_plain(self, action: str, calls: list[Call]) -> None:
+        """Counts calls of one action that succeeded at once."""
+        due = [call.scheduled for call in calls]
+        sent = [call.sent or 0.0 for call in calls]
+        done = [call.done for call in calls]
+        self.calls += len(calls)
+        self.bytes += sum([call.bytes for call in calls])
+        self.by_class[OK] += len(calls)
+        self.by_action[action] += len(calls)
+        self._count_due(min(due), max(due))
+        self._count_sent(min(sent), max(sent))
+        self.last_done_s = max(self.last_done_s, max(done))
+        from_schedule_us = _all_us(due, done)
+        from_send_us = _all_us(sent, done)
+        outcome = self._outcome(action, OK)
+        outcome.calls += len(calls)
+        batch = Batch(
+            *(due, sent, done),
+            from_schedule=Counted.of(from_schedule_us),
+            from_send=Counted.of(from_send_us),
+        )
+        batch.from_schedule.add_to(outcome.from_schedule)
+        batch.from_send.add_to(outcome.from_send)
+        if not self.timeline.count_all(batch):
+            for call, schedule_us, send_us in zip(
+                calls, from_schedule_us, from_send_us, strict=True
+            ):
+                self.timeline.count(call, schedule_us, send_us)
+
+    def _count_due(self, first_s: float, last_s: float) -> None:
+        # Comparisons take a third of the time of `min` and `max`, and a call may be all there is.
+        if first_s < self.first_scheduled_s:
+            self.first_scheduled_s = first_s
+        if last_s > self.last_scheduled_s:
+            self.last_scheduled_s = last_s
+
+    def _count_sent(self, first_s: float, last_s: float) -> None:
+        if first_s < self.first_sent_s:
+            self.first_sent_s = first_s
+        if last_s > self.last_sent_s:
+            self.last_sent_s = last_s
 
     def _count_latencies(self, call: Call, from_schedule_us: int, from_send_us: int) -> None:
-        key = call.action, call.outcome
+        outcome = self._outcome(call.action, call.outcome)
+        outcome.calls += 1
+        outcome.from_schedule.count_us(from_schedule_us)
+        if call.sent is not None:
+            outcome.from_send.count_us(from_send_us)
+
+    def _outcome(self, action: str, outcome_class: str) -> Outcome:
+        key = action, outcome_class
         outcome = self.outcomes.get(key)
         if outcome is None:
             outcome = self.outcomes[key] = Outcome()
-        outcome.calls += 1
-        outcome.from_schedule.count_us(from_schedule_us)
-        self.from_schedule.count_us(from_schedule_us)
-        if call.sent is not None:
-            outcome.from_send.count_us(from_send_us)
-            self.from_send.count_us(from_send_us)
+        return outcome
 
     def _count_failure(self, call: Call) -> None:
         code = call.code or call.outcome
@@ -162,3 +217,17 @@ class Statistics:
         failure.calls += 1
         if call.request_id and len(failure.request_ids) < MOST_EXAMPLES:
             failure.request_ids.append(call.request_id)
+
+
+def _together(parts: list[Latencies]) -> Latencies:
+    """All that several have counted; where there is only one, that one."""
+    return parts[0] if len(parts) == 1 else Latencies.together(parts)
+
+
+def _all_us(begins_s: list[float], ends_s: list[float]) -> list[int]:
+    """As `microseconds` has each."""
+    pairs = zip(begins_s, ends_s, strict=True)
+    values = [int((end - begin) * 1_000_000 + 0.5) for begin, end in pairs]
+    if min(values) >= 0 and max(values) <= LONGEST_US:
+        return values
+    return [min(max(value, 0), LONGEST_US) for value in values]

@@ -180,8 +180,9 @@ class LoadSummary:
         if self.record.valid:
             return []
         return [
-            "the figures are the generator's, not the service's: lower the rate, give this machine "
-            "more CPU, or begin the same test on several machines and merge their results"
+            "the figures are the generator's, not the service's: lower the rate, use more cores of "
+            "this machine with --processes, give it more CPU, or begin the same test on several "
+            "machines and merge their results"
         ]
 
     def _error_classes(self) -> dict[str, int]:
@@ -272,8 +273,10 @@ class LoadSummary:
         blocked = (
             f"; {made.blocked_s:,.1f} s without a free connection" if made.blocked_s >= 0.05 else ""
         )
+        processes = f"{made.processes} processes, " if made.processes > 1 else ""
         return (
-            f"generator: {made.cpu_share:.0%} of a core, {made.late:.2%} of calls late by itself, "
+            f"generator: {processes}{made.cpu_share:.0%} of a core, "
+            f"{made.late:.2%} of calls late by itself, "
             f"event loop lag ms: p99 {made.lag_p99_ms:,.1f}  max {made.lag_max_ms:,.1f}{blocked}"
         )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from batchkms.latency import SparseLatencies
-from batchkms.loadtest.call import Call
+from batchkms.latency import Latencies, SparseLatencies, buckets_of
+from batchkms.loadtest.call import OK, Call
 
 MOST_WINDOWS = 600
 """More of them are not told apart in a plot; then each becomes twice as long."""
@@ -42,6 +43,35 @@ class Window:
         self.from_send.add(other.from_send)
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Latencies of a batch of calls, in buckets."""
+
+    buckets: Mapping[int, int]
+    sum_us: int
+    max_us: int
+
+    @classmethod
+    def of(cls, values_us: Sequence[int]) -> Counted:
+        """These, in microseconds."""
+        return cls(buckets_of(values_us), sum(values_us), max(values_us))
+
+    def add_to(self, latencies: Latencies) -> None:
+        """Counts them all there."""
+        latencies.count_buckets(self.buckets, sum_us=self.sum_us, max_us=self.max_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Calls that were sent, and succeeded: when they were due, sent and done, in seconds."""
+
+    due: Sequence[float]
+    sent: Sequence[float]
+    done: Sequence[float]
+    from_schedule: Counted
+    from_send: Counted
+
+
 class Timeline:
     """The windows of a run, the first one beginning at its first scheduled moment.
 
@@ -70,6 +100,30 @@ class Timeline:
             sent = self._windows.get(int(sent_s / self.window_s)) or self._window(sent_s)
             sent.sent += 1
         self._window(call.done).done[call.outcome] += 1
+
+    def count_all(self, batch: Batch) -> bool:
+        """Counts calls that were all due, sent and done in one window each; whether they were."""
+        windows = [self._common(times) for times in (batch.due, batch.sent, batch.done)]
+        due, sent, done = windows
+        if due is None or sent is None or done is None:
+            return False
+        due.asked += len(batch.due)
+        sent.sent += len(batch.sent)
+        done.done[OK] += len(batch.done)
+        if due.from_schedule.packed:
+            self._loosened(due)
+        due.from_schedule.count_buckets(
+            batch.from_schedule.buckets, max_us=batch.from_schedule.max_us
+        )
+        due.from_send.count_buckets(batch.from_send.buckets, max_us=batch.from_send.max_us)
+        return True
+
+    def _common(self, times_s: Sequence[float]) -> Window | None:
+        """The window that is there and that all these moments are in; None if there is none."""
+        first = int(min(times_s) / self.window_s)
+        if first != int(max(times_s) / self.window_s):
+            return None
+        return self._windows.get(first)
 
     def windows(self) -> list[tuple[float, Window]]:
         """Every window up to the last one with anything in it, and when it begins, in seconds."""

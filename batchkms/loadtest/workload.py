@@ -5,40 +5,41 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from batchkms.kms.credentials import Credentials
 from batchkms.kms.signedrequests import SignedRequests
 from batchkms.kms.transport import Answer
 from batchkms.loadtest.contents import Content, Payloads, contents_of
 from batchkms.loadtest.judging import Judge, Judged
 from batchkms.loadtest.mix import ACTIONS, Mix, ordered
+from batchkms.loadtest.share import WHOLE, Share
 
 
-class Prepared:
+class Prepared(msgspec.Struct, eq=False, gc=False):
     """One call that is due: its action and its content, not signed yet."""
 
-    __slots__ = ("_content", "_token", "_workload", "action")
-
-    def __init__(self, action: str, content: Content, workload: Workload) -> None:
-        self.action = action
-        self._content = content
-        self._workload = workload
-        self._token: str | None = None
+    action: str
+    content: Content
+    workload: Workload
+    token: str | None = None
+    """That of the credentials which signed it last."""
 
     def request(self) -> bytes:
         """The whole HTTP request, signed for now. Ask again for each time that it is sent."""
-        workload = self._workload
+        workload = self.workload
         credentials = workload.credentials
-        self._token = credentials.token
+        self.token = credentials.token
         return workload.requests.request(
             ACTIONS[self.action],
-            self._content.parameters,
+            self.content.parameters,
             credentials,
             int(workload.wall_clock()),
         )
 
     def judge(self, answer: Answer) -> Judged:
         """What an answer to it is worth. Raises nothing."""
-        return self._workload.judge.judged(self.action, self._content, answer, self._token)
+        return self.workload.judge.judged(self.action, self.content, answer, self.token)
 
     def __repr__(self) -> str:
         return f"Prepared(action={self.action!r})"
@@ -48,7 +49,8 @@ class Workload:
     """The calls of one load test, without end.
 
     `key_id` is the CMK for what names none itself. The same mix, payloads and seed give the same
-    calls in the same order. `credentials` may be replaced while the run goes on.
+    calls in the same order; of several processes, each makes its `share` of them. `credentials`
+    may be replaced while the run goes on.
 
     Raises ConfigError for a mix that these payloads, or no CMK, are not enough for.
     """
@@ -62,6 +64,7 @@ class Workload:
         key_id: str | None,
         credentials: Credentials,
         seed: int,
+        share: Share = WHOLE,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.credentials = credentials
@@ -71,10 +74,11 @@ class Workload:
         self.seed = seed
         self.notes = [] if payloads.rows is None else payloads.rows.notes
         """What is to be said of the rows of a file."""
-        self._mix = mix
-        self._order = ordered(mix, seed=seed)
+        self.mix = mix
+        self._order = ordered(mix, seed=seed, share=share)
         self._contents = {
-            action: contents_of(action, payloads, key_id=key_id, seed=seed) for action in mix
+            action: contents_of(action, payloads, key_id=key_id, seed=seed, share=share)
+            for action in mix
         }
 
     def next(self) -> Prepared:
@@ -83,4 +87,4 @@ class Workload:
         return Prepared(action, next(self._contents[action]), self)
 
     def __repr__(self) -> str:
-        return f"Workload(mix={dict(self._mix)})"
+        return f"Workload(mix={dict(self.mix)})"

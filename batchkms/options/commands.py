@@ -30,7 +30,7 @@ from batchkms.quota import DEFAULT_PER_SECOND, Group
 
 _RUNNING = (
     *("overwrite", "resume", "output-format", "ordered", "queue-size", "max-failures"),
-    *("fsync-interval",),
+    *("fsync-interval", "processes"),
 )
 """Options of a run that writes results."""
 
@@ -65,7 +65,8 @@ def _paced(options: tuple[Option, ...], group: Group) -> tuple[Option, ...]:
 _LOADTEST = _only(
     *("output", "overwrite", "format", *_PLAINTEXT, "key-field", "context-field"),
     *("key-id", "region", "endpoint", "emulator", "data-dir", "profile", "credentials"),
-    *("ca-file", "rate", "concurrency", "max-attempts", "timeout", "connect-timeout", "deadline"),
+    *("ca-file", "rate", "concurrency", "processes", "max-attempts", "timeout"),
+    *("connect-timeout", "deadline"),
     *("progress", "summary", "log-level", "log-format", "metrics"),
 )
 
@@ -82,6 +83,9 @@ def _for_loadtest(options: tuple[Option, ...]) -> tuple[Option, ...]:
             "help": "Calls per second, with --find-max those to begin with.",
         },
         "concurrency": {"help": "With --closed: calls under way at any time."},
+        "processes": {
+            "help": "Processes that make the calls, for rates that one core cannot reach."
+        },
         "max-attempts": {"default": 1, "help": "Calls for one that is due; more than 1 retries."},
         "dry-run": {"help": "Say the schedule, calls, endpoint and files; send nothing."},
         "deadline": {"help": "With --max-attempts: for all attempts of a call."},

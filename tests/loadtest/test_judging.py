@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from batchkms.errors import (
     verdict_for,
 )
 from batchkms.kms.transport import Answer
+from batchkms.loadtest import judging
 from batchkms.loadtest.contents import Content
 from batchkms.loadtest.judging import ECHOED, Judge, Judged, classified
 from batchkms.loadtest.mix import ACTIONS
@@ -305,3 +307,20 @@ def test_no_bytes_raise(action: str, body: bytes) -> None:
 def test_errors_of_the_connection(error: Any, expected: Judged) -> None:
     assert classified(error) == expected
     assert type(classified(error).outcome) is str
+
+
+@given(
+    st.one_of(
+        st.uuids().map(str),
+        st.uuids().map(lambda each: str(each).upper()),
+        st.from_regex(r"[0-9a-fA-F-]{35,37}", fullmatch=True),
+        st.text(max_size=40),
+        st.tuples(st.uuids(), st.integers(0, 35), st.characters()).map(
+            lambda parts: f"{str(parts[0])[: parts[1]]}{parts[2]}{str(parts[0])[parts[1] + 1 :]}"
+        ),
+    )
+)
+def test_a_uuid_is_what_the_regular_expression_says(text: str) -> None:
+    uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+    # `fullmatch` takes no line end after it, which the shape does not either.
+    assert judging._is_plain(text, None) is (uuid.fullmatch(text) is not None)

@@ -39,3 +39,9 @@ def test_the_plan_says_schedule_calls_endpoint_and_files(
         "files: out.jsonl, slo.xml",
         "nothing was sent",
     ]
+
+
+def test_the_plan_says_how_many_processes_there_are() -> None:
+    flags = {"processes": "3", "endpoint": "http://127.0.0.1:9"}
+    spec = job_from(command="loadtest", input_path=None, flags=flags, environ={}, config=None)
+    assert "processes: 3" in planned_text(spec)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from batchkms.loadtest.call import OK, Call
 from batchkms.loadtest.statistics import MOST_CODES, MOST_EXAMPLES, OTHER, Statistics
@@ -20,6 +24,59 @@ def test_every_call_is_counted_once(calls: list[Call]) -> None:
     assert figures.from_send.total == len(calls) - figures.never_sent
     assert sum(each.calls for each in figures.outcomes.values()) == len(calls)
     assert sum(each.calls for each in figures.failures.values()) == figures.errors
+
+
+def everything(figures: Statistics) -> list[object]:
+    """All that figures hold."""
+    latencies = [
+        each
+        for outcome in figures.outcomes.values()
+        for each in (outcome.from_schedule, outcome.from_send)
+    ]
+    return [
+        *(figures.calls, figures.warmup_calls, figures.retries, figures.bytes),
+        *(figures.never_sent, figures.by_class, figures.by_action, figures.failures),
+        *(figures.first_scheduled_s, figures.last_scheduled_s, figures.first_sent_s),
+        *(figures.last_sent_s, figures.last_done_s, list(figures.outcomes)),
+        [(list(each.buckets()), each.total, each.sum_us, each.max_us) for each in latencies],
+        [
+            (begin_s, window.asked, window.sent, window.done)
+            + tuple(
+                (each.counts, each.total, each.max_us)
+                for each in (window.from_schedule, window.from_send)
+            )
+            for begin_s, window in figures.timeline.windows()
+        ],
+    ]
+
+
+@settings(deadline=None, max_examples=40)
+@given(some_calls, st.integers(1, 40), st.sampled_from([0.01, 1.0, 20.0]), st.randoms())
+def test_many_at_once_are_counted_as_one_by_one(
+    calls: list[Call], size: int, shrink: float, rng: Random
+) -> None:
+    # Near each other, batches are of one window; and some are of other kinds.
+    changed = [
+        replace(
+            each,
+            scheduled=each.scheduled * shrink,
+            sent=None if each.sent is None else each.sent * shrink,
+            done=each.done * shrink + rng.choice([0.0, 0.0, -1.0, 4_000.0]),
+            warmup=rng.random() < 0.1,
+            attempts=1 + (rng.random() < 0.1),
+            action=rng.choice(["encrypt", "encrypt", "decrypt"]),
+        )
+        for each in calls
+    ]
+    # Within a batch the order of actions and classes is another one.
+    together, apart = Statistics(), Statistics()
+    for begin in range(0, len(changed), size):
+        together.count_all(changed[begin : begin + size])
+    for each in changed:
+        apart.count(each)
+    together.outcomes = dict(sorted(together.outcomes.items()))
+    apart.outcomes = dict(sorted(apart.outcomes.items()))
+    assert everything(together) == everything(apart)
 
 
 @settings(deadline=None, max_examples=15)

@@ -103,7 +103,7 @@ async def test_a_wrong_secret_key(emulator: Emulator, method: SignatureMethod) -
     work = workload(emulator, "encrypt", method=method, secret_key="wrong")
     [(_, found)] = await judged(emulator, work, 1)
     assert found.request_id is not None
-    assert found == ("unauthorized", "AuthFailure.SignatureFailure", found.request_id, True)
+    assert found == Judged("unauthorized", "AuthFailure.SignatureFailure", found.request_id, True)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -111,7 +111,7 @@ async def test_a_cmk_that_is_not_there(emulator: Emulator, method: SignatureMeth
     missing = "00000000-0000-0000-0000-000000000000"
     work = workload(emulator, "encrypt,generate-data-key", key_id=missing, method=method)
     for _, found in await judged(emulator, work, 2):
-        assert found[:2] == ("key_unavailable", "ResourceUnavailable.CmkNotFound")
+        assert (found.outcome, found.code) == ("key_unavailable", "ResourceUnavailable.CmkNotFound")
         assert found.in_step
 
 

@@ -1,0 +1,167 @@
+"""Processes of our own beside this one: how they are started, what is said to them, how they end.
+
+Parent and child have the ends of a socket pair, and say everything in frames of bytes on it, so
+that nothing is in arguments or environment that others could read. A child leaves signals to its
+parent, who is told of them and tells it; it ends when the socket does, however its parent died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import cast
+
+from batchkms.errors import ConfigError
+
+_LENGTH_BYTES = 4
+MOST_FRAME_BYTES = 256 * 1024 * 1024
+"""Far over anything that is said; what is longer is no frame."""
+
+_LEFT_TO_THE_PARENT = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Frames(asyncio.Protocol):
+    """One end: `on_frame` is given what the other end has sent, `on_end` is called when it is gone.
+
+    An exception out of either closes the socket, and is the event loop's handler's to tell.
+    """
+
+    def __init__(self, on_frame: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is there."""
+        # uvloop's own are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes the frames that are whole."""
+        buffer = self._buffer
+        buffer += data
+        begin = 0
+        while len(buffer) - begin >= _LENGTH_BYTES:
+            body = begin + _LENGTH_BYTES
+            length = int.from_bytes(buffer[begin:body])
+            if length > MOST_FRAME_BYTES:
+                raise ValueError("what came is no frame")
+            if len(buffer) - body < length:
+                break
+            begin = body + length
+            self._on_frame(bytes(memoryview(buffer)[body:begin]))
+        if begin:
+            del buffer[:begin]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The other end is gone."""
+        self._transport = None
+        self._on_end()
+
+    def send(self, frame: bytes) -> None:
+        """Sends one, without waiting; nothing if the other end is gone."""
+        if self._transport is not None:
+            self._transport.write(len(frame).to_bytes(_LENGTH_BYTES))
+            self._transport.write(frame)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What was sent and the other end has not read yet, as far as that is known here."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        """Ends the socket once what was sent is written."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+class ChildProcess:
+    """One child: `python -m module FD`, told by `send`, heard by `on_frame` until `on_end`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], frames: Frames) -> None:
+        self._process = process
+        self._frames = frames
+
+    @classmethod
+    async def start(
+        cls, module: str, *, on_frame: Callable[[bytes], None], on_end: Callable[[], None]
+    ) -> ChildProcess:
+        """Starts one. Raises ConfigError where the system has no room for it."""
+        if sys.platform == "win32":
+            raise ConfigError(
+                "several processes are for Linux and macOS", hint="leave out --processes"
+            )
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs, _signals_wait():
+                number = theirs.fileno()
+                # Not asyncio's own: uvloop lets no child inherit which signals wait.
+                process = subprocess.Popen(  # noqa: ASYNC220, S603 - a millisecond, and our own
+                    [sys.executable, "-m", module, str(number)],
+                    pass_fds=[number],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                )
+        except OSError as error:
+            ours.close()
+            raise ConfigError(
+                f"another process cannot be started: {error.strerror}",
+                hint="ask for fewer with --processes",
+            ) from None
+        loop = asyncio.get_running_loop()
+        _, frames = await loop.create_connection(lambda: Frames(on_frame, on_end), sock=ours)
+        return cls(process, frames)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def send(self, frame: bytes) -> None:
+        """Sends it a frame, without waiting."""
+        self._frames.send(frame)
+
+    async def ended(self, limit_s: float) -> int:
+        """Lets go of it, waits until it has ended, and kills it after so long; its exit code."""
+        self._frames.close()
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + limit_s
+        while (code := self._process.poll()) is None:
+            if loop.time() > until_s:
+                with suppress(ProcessLookupError):
+                    self._process.kill()
+            await asyncio.sleep(0.005)
+        return code
+
+
+def ending_text(exit_code: int) -> str:
+    """How a process ended, as the end of a sentence about it."""
+    return f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with {exit_code}"
+
+
+def leave_signals_to_parent() -> None:
+    """First of all in a child: what the terminal says to all of them is for the parent alone."""
+    numbers = _numbers()
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Meanwhile these wait. A child inherits that, so that none ends it before it ignores them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _numbers())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _numbers() -> list[signal.Signals]:
+    return [signal.Signals[name] for name in _LEFT_TO_THE_PARENT]
