@@ -46,8 +46,8 @@ GUARD_S = 0.006
 does not arrive inside that one's second. It costs 0.6% of the quota."""
 
 LOTS_PER_SECOND = 60
-"""Above this rate permits are given several at a time, at 300 calls/s five every 17 ms: what a paced
-run takes is mostly to be woken up, and calls that go together are answered together."""
+"""Above this rate permits are given several at a time, at 300 calls/s five every 17 ms: what a
+paced run takes is mostly to be woken up, and calls that go together are answered together."""
 
 RECOVERY_PER_S = 0.01
 """The share of the quota that the pace regains each second after a throttled answer."""
