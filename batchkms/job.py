@@ -60,6 +60,7 @@ class JobSpec:
     rate: int | Literal["auto", "off"]
     reserve: float
     concurrency: int
+    processes: int
     queue_size: int
     max_attempts: int
     timeout: float

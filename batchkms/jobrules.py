@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,11 @@ def check(command: str, values: Values, given: frozenset[str]) -> None:
 
     `given` are the fields that the user gave a value anywhere.
     """
+    if values["processes"] > 1 and sys.platform == "win32":
+        raise ConfigError(
+            "--processes needs a POSIX system, and this is Windows",
+            hint="leave --processes out: one process does the same, on one core",
+        )
     if command == "loadtest":
         check_load(values, given)
     if command in ABOUT_AN_OUTPUT:

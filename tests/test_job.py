@@ -80,6 +80,7 @@ def test_every_option_may_be_written_in_all_three_places(tmp_path: Path, option:
         "rate": "off",
         "reserve": "30%",
         "concurrency": "5",
+        "processes": "5",
         "queue-size": "5",
         "max-attempts": "5",
         "timeout": "5s",
@@ -261,6 +262,17 @@ def test_engine_and_retry_take_the_options() -> None:
     assert (options.outage_budget_s, options.max_failures.rows) == (5.0, 6)
     assert options.key_per_record
     assert (retry.max_attempts, retry.deadline_s, retry.attempt_timeout_s) == (7, 8.0, 0.9)
+
+
+def test_several_processes_are_refused_where_they_cannot_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert job(processes="2").processes == 2
+    monkeypatch.setattr("batchkms.jobrules.sys.platform", "win32")
+    assert job(processes="1").processes == 1
+    with pytest.raises(ConfigError, match="POSIX") as raised:
+        job(processes="2")
+    assert "leave --processes out" in (raised.value.hint or "")
 
 
 def test_settings_are_json_and_hold_no_password() -> None:

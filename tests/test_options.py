@@ -57,6 +57,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("rate", "30000", 30000),
     ("reserve", "30%", 0.3),
     ("concurrency", 1, 1),
+    ("processes", "64", 64),
     ("queue-size", "1000000", 1_000_000),
     ("max-attempts", "1", 1),
     ("timeout", "500ms", 0.5),

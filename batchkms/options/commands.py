@@ -29,7 +29,7 @@ from batchkms.quota import DEFAULT_PER_SECOND, Group
 
 _RUNNING = (
     *("overwrite", "resume", "output-format", "ordered", "queue-size", "max-failures"),
-    *("fsync-interval",),
+    *("fsync-interval", "processes"),
 )
 """Options of a run that writes results."""
 

@@ -147,6 +147,13 @@ COMMON: tuple[Option, ...] = (
         help="Calls in flight at the most.",
     ),
     Option(
+        name="processes",
+        parse=whole(1, 64),
+        default=1,
+        metavar="N",
+        help="Processes that share the work, for more than one core.",
+    ),
+    Option(
         name="queue-size",
         parse=whole(1, 1_000_000),
         default=1_000,
