@@ -20,6 +20,7 @@ import msgspec
 from batchkms.errors import InputBroken, InputError, RunStopped
 from batchkms.records import Record, Result
 from batchkms.rowset import RowSet
+from batchkms.runs.blockdigest import BlockDigest
 
 HEAD_BYTES = 64 * 1024
 """So much of a file is digested before the run; the rest is while it is read."""
@@ -35,7 +36,7 @@ Batch = list[Record | Result]
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The first rows of an input: how many, and their SHA-256.
+    """The first rows of an input: how many, and their SHA-256 (`blockdigest`).
 
     `broken` says that behind them the input was damaged, and must be mended to go on.
     """
@@ -68,7 +69,7 @@ class InputRows:
         self._most_held_bytes = most_held_bytes
         self._held_bytes = 0
         self._seen = RowSet()
-        self._digest = hashlib.sha256()
+        self._digest = BlockDigest()
 
     def prefix(self) -> Prefix:
         """The rows that were read so far; those of the earlier run until they were found."""
@@ -132,7 +133,7 @@ class InputRows:
     def _note(self, rows: Batch) -> None:
         """Takes some rows into account, all at once."""
         self.read += len(rows)
-        self._digest.update(b"".join(map(_digested, rows)))
+        self._digest.update([*map(digested, rows)])
 
     def _compare(self, expected: Prefix) -> None:
         if self._digest.hexdigest() != expected.sha256:
@@ -150,7 +151,7 @@ def _seq_twice(seq: int) -> RunStopped:
 _HEAD = struct.Struct("<Q4I")
 
 
-def _digested(item: Record | Result) -> bytes:
+def digested(item: Record | Result) -> bytes:
     """The content of a row with every boundary in it."""
     if isinstance(item, Result):
         return _boxed(item.seq, b"result", item.id, item.code, _kept(item.kept))
