@@ -35,6 +35,7 @@ from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import input_description, path_text
 from batchkms.runs.inplace import InPlaceColumn
+from batchkms.runs.lots import OwnWork
 from batchkms.runs.output import open_output
 from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
@@ -122,7 +123,8 @@ async def _run(
             options=spec.engine_options(),
             tally=tally,
         )
-        watch(engine, quotas, source)
+        work = OwnWork(engine, sink)
+        watch(work, quotas, source)
         begun.make_files()
         _spare_the_collector()
         running = Running(
@@ -131,14 +133,12 @@ async def _run(
             rows=rows,
             output=output,
             sink=sink,
-            engine=engine,
+            work=work,
             manifest=begun.manifest,
             timeline=Timeline(tally, earlier=begun.manifest.timeline if begun.manifest else ()),
             progress=spec.progress,
             reload=again
-            and Reload(
-                read=again, quotas=quotas, engine=engine, manifest=begun.manifest, found=rate
-            ),
+            and Reload(read=again, quotas=quotas, work=work, manifest=begun.manifest, found=rate),
         )
         ending = await running.run(await stack.enter_async_context(aclosing(batches)))
     summary = Summary(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from batchkms.cli.running import share_read
 from batchkms.cli.streams import say
-from batchkms.engine import Engine
 from batchkms.loadtest.loadtest import LoadTest
 from batchkms.options import Address
 from batchkms.quota import Quotas
 from batchkms.sources.base import Source
 from batchkms.tally import Tally
 
-Watch = Callable[[Engine, Quotas, Source], None]
+if TYPE_CHECKING:
+    from batchkms.reporting.metrics import Waiting
+
+Watch = Callable[["Waiting", Quotas, Source], None]
 
 
 @asynccontextmanager
@@ -25,15 +28,15 @@ async def run_metrics(address: Address | None, command: str, tally: Tally) -> As
     what it gives is called with the engine then. Raises ConfigError.
     """
     if address is None:
-        yield lambda engine, quotas, source: None
+        yield lambda work, quotas, source: None
         return
     from batchkms.reporting.metrics import RunCollector
     from batchkms.reporting.metricserver import served
 
     collector = RunCollector(command, tally)
 
-    def watch(engine: Engine, quotas: Quotas, source: Source) -> None:
-        collector.watch(engine, quotas, consumed=lambda: share_read(source))
+    def watch(work: Waiting, quotas: Quotas, source: Source) -> None:
+        collector.watch(work, quotas, consumed=lambda: share_read(source))
 
     async with served(address, collector) as url:
         say(f"batchkms: metrics are at {url}")

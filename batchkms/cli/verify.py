@@ -105,7 +105,7 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
             tally=tally,
         )
         reload = again and Reload(
-            read=again, quotas=quotas, engine=engine, manifest=None, found=found
+            read=again, quotas=quotas, work=engine, manifest=None, found=found
         )
         watch(engine, quotas, source)
         ending = await _compared(spec, source, engine, outcome, reload)
