@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Connection, connect, found_rate, less_reserve
 from batchkms.cli.inplace import Then, results_job
 from batchkms.cli.inputs import format_name, open_input
@@ -24,7 +24,7 @@ from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Running, end_on_signals
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.cli.telling import told
-from batchkms.engine import Batch, Engine
+from batchkms.cli.work import Parts, begin_work, rows_to_do
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.quota import Quotas, per_second
@@ -35,7 +35,6 @@ from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import input_description, path_text
 from batchkms.runs.inplace import InPlaceColumn
-from batchkms.runs.lots import OwnWork
 from batchkms.runs.output import open_output
 from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
@@ -43,6 +42,7 @@ from batchkms.sinks import open_sink
 from batchkms.sinks.base import Sink
 from batchkms.sources.base import Source, unseen_texts
 from batchkms.tally import Tally
+from batchkms.team.team import Item
 
 log = logging.getLogger(__name__)
 
@@ -111,22 +111,25 @@ async def _run(
         command = spec.command if retry is None else "retry"
         watch = await stack.enter_async_context(run_metrics(spec.metrics, command, tally))
         rows = begun.input_rows()
-        batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
+        items = await _first_read(rows_to_do(spec, source, begun, rows))
         operation = await make_operation(spec, connection, stack)
         rate = await found_rate(spec, connection)
         quotas = Quotas(per_second(operation.groups, less_reserve(rate, spec.reserve)))
         stack.push_async_callback(quotas.aclose)
-        engine = Engine(
-            operation,
+        parts = Parts(
+            spec=spec,
+            connection=connection,
+            source=source,
+            rows=rows,
+            sink=sink,
             quotas=quotas,
-            retry=spec.retry_policy(),
-            options=spec.engine_options(),
             tally=tally,
         )
-        work = OwnWork(engine, sink)
+        items = await stack.enter_async_context(aclosing(items))
+        work, lots = await begin_work(parts, operation, items, stack)
         watch(work, quotas, source)
         begun.make_files()
-        _spare_the_collector()
+        spare_the_collector()
         running = Running(
             title=f"batchkms {spec.command} {source.name} → {spec.output}",
             source=source,
@@ -140,7 +143,7 @@ async def _run(
             reload=again
             and Reload(read=again, quotas=quotas, work=work, manifest=begun.manifest, found=rate),
         )
-        ending = await running.run(await stack.enter_async_context(aclosing(batches)))
+        ending = await running.run(lots)
     summary = Summary(
         command=spec.command,
         state=ending.state,
@@ -166,15 +169,6 @@ async def _followed(summary: Summary, then: Then | None) -> Summary:
         return replace(summary, in_place=await then())
     except RunStopped as error:
         return replace(summary, state=State.STOPPED, error=error)
-
-
-def _spare_the_collector() -> None:
-    """Leaves what was loaded out of garbage collection, and collects less often.
-
-    A row leaves no cycles behind; looking for them took a tenth of a fast run's time.
-    """
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def _begun(
@@ -209,19 +203,19 @@ def _identity(spec: JobSpec, source: Source, connection: Connection, sink: Sink)
     )
 
 
-async def _first_read(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
+async def _first_read(batches: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
     """The batches, with the first one read already.
 
     So an input that cannot be used at all is told before anything is sent. Raises InputError.
     """
-    first: Batch = []
+    first: Item = []
     broken: RunStopped | None = None
     try:
         first = await anext(batches, [])
     except RunStopped as error:
         broken = error
 
-    async def all_of_it() -> AsyncGenerator[Batch, None]:
+    async def all_of_it() -> AsyncGenerator[Item, None]:
         if broken is not None:
             raise broken
         yield first
@@ -230,16 +224,6 @@ async def _first_read(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Ba
                 yield batch
 
     return all_of_it()
-
-
-async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIterator[Batch]:
-    left = limit
-    async for batch in batches:
-        if left is not None and len(batch) >= left:
-            yield batch[:left]
-            return
-        yield batch
-        left = None if left is None else left - len(batch)
 
 
 def told_finished(

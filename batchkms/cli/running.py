@@ -7,19 +7,18 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from batchkms.cli.main import EXIT_INTERRUPTED, printable
-from batchkms.engine import Batch
 from batchkms.errors import OutputError, RunStopped
 from batchkms.reporting.progress import Meter, shown
 from batchkms.reporting.summary import State, exit_code
 from batchkms.reporting.timeline import Timeline, recorded
 from batchkms.runs.fingerprint import InputRows
-from batchkms.runs.lots import Work
+from batchkms.runs.lots import Lot, Work
 from batchkms.runs.manifest import Manifest
 from batchkms.runs.output import Output
 from batchkms.sinks.base import Sink
@@ -56,13 +55,13 @@ class Running:
     progress: Literal["auto", "always", "never"]
     reload: Callable[[], None] | None = None
 
-    async def run(self, batches: AsyncIterator[Batch]) -> Ending:
-        """Runs it to whatever end, with its files in order at the end."""
+    async def run(self, lots: AsyncGenerator[Lot, None]) -> Ending:
+        """Writes its lots to whatever end they come, with its files in order at the end."""
         self.output.begin()
         # To the very end: a signal must not cut off the results that are still being written.
         with signals_drain(self.work, reload=self.reload):
             try:
-                ending = await self._results_written(batches)
+                ending = await self._results_written(lots)
             except BaseException as error:
                 # A defect, or the loop is being torn down: keep what there is, then let it pass.
                 with suppress(Exception):
@@ -71,7 +70,7 @@ class Running:
                 raise
             return await self._closed(ending)
 
-    async def _results_written(self, batches: AsyncIterator[Batch]) -> Ending:
+    async def _results_written(self, lots: AsyncGenerator[Lot, None]) -> Ending:
         work, output = self.work, self.output
         meter = Meter(
             printable(self.title),
@@ -84,7 +83,7 @@ class Running:
             async with recorded(self.timeline), self._noting(), shown(meter, self.progress):
                 if not output.size_bytes and (header := self.sink.header()):
                     await output.write(header)
-                async with aclosing(work.run(batches)) as lots:
+                async with aclosing(lots):
                     async for lot in lots:
                         await output.write(lot.data, lot.sums)
         except RunStopped as error:

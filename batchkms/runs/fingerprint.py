@@ -13,14 +13,15 @@ import struct
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from batchkms.blockdigest import BLOCK_ROWS, BlockDigest
 from batchkms.errors import InputBroken, InputError, RunStopped
 from batchkms.records import Record, Result
 from batchkms.rowset import RowSet
-from batchkms.runs.blockdigest import BlockDigest
+from batchkms.sources.lineblocks import LineBlock
 
 HEAD_BYTES = 64 * 1024
 """So much of a file is digested before the run; the rest is while it is read."""
@@ -32,6 +33,7 @@ _ROW_BYTES = 256
 """About what a row takes in memory beside its own content."""
 
 Batch = list[Record | Result]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,14 @@ class InputRows:
         self._held_bytes = 0
         self._seen = RowSet()
         self._digest = BlockDigest()
+        self._early_blocks: dict[int, tuple[int, bytes]] = {}
 
     def prefix(self) -> Prefix:
         """The rows that were read so far; those of the earlier run until they were found."""
         if self._expected is not None:
             return replace(self._expected, broken=self._expected.broken or self._broken)
-        return Prefix(self.read, self._digest.hexdigest(), self._broken)
+        # What others have yet to tell of is not in it, nor is what follows that.
+        return Prefix(self._digest.rows, self._digest.hexdigest(), self._broken)
 
     async def remaining(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch, None]:
         """Yields the rows that are not done.
@@ -98,7 +102,28 @@ class InputRows:
         if self._expected is not None:
             raise _other_input(self._expected.rows, self.read)
 
-    async def _noting_breaks(self, batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    async def dealt(
+        self, items: AsyncIterator[Batch | LineBlock]
+    ) -> AsyncGenerator[Batch | LineBlock, None]:
+        """Yields the rows of a run that has done none, in lines if others are to read them.
+
+        Those others tell the digests of their rows; see `note_block`. Raises as `remaining` does.
+        """
+        async for item in self._noting_breaks(items):
+            if isinstance(item, LineBlock):
+                self.read += item.rows
+                yield item
+            else:
+                yield self._not_done(item)
+
+    def note_block(self, number: int, rows: int, digest: bytes) -> None:
+        """Takes in what was told of a block of rows, the first of which has the number 0."""
+        self._early_blocks[number] = rows, digest
+        while (block := self._early_blocks.pop(self._digest.rows // BLOCK_ROWS, None)) is not None:
+            rows, digest = block
+            self._digest.add_block(digest, rows)
+
+    async def _noting_breaks(self, batches: AsyncIterator[Item]) -> AsyncIterator[Item]:
         try:
             async for batch in batches:
                 yield batch

@@ -37,9 +37,6 @@ class Work(Protocol):
     def drained(self) -> bool:
         """Whether `drain` ended the run before its input did."""
 
-    def run(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[Lot, None]:
-        """Yields the results as they come. After the last one, raises what stopped the run."""
-
     def drain(self) -> None:
         """Takes no more rows and lets what is in flight end."""
 
@@ -71,7 +68,7 @@ class OwnWork:
         return self._engine.drained
 
     async def run(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[Lot, None]:
-        """See `Work`."""
+        """Yields the results as they come. After the last one, raises what stopped the run."""
         async with aclosing(self._engine.run(batches)) as lots:
             async for results in lots:
                 yield encoded(results, self._sink)

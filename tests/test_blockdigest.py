@@ -7,7 +7,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkms.runs.blockdigest import BLOCK_ROWS, BlockDigest
+from batchkms.blockdigest import BLOCK_ROWS, BlockDigest
 
 _ROWS = st.lists(st.binary(max_size=3), max_size=100)
 
