@@ -51,7 +51,7 @@ def rows_to_do(
         return rows.remaining(_rows(_limited(source.batches(), spec.limit)))
     blocks = LineBlocks(
         longest_row_bytes=longest_row(spec.fields(), spec.max_plaintext_bytes),
-        block_rows=rows_of_deal(spec.queue_size + spec.concurrency, spec.processes),
+        block_rows=rows_of_deal(spec),
         limit=spec.limit,
         trickles=source.size_bytes is None,
     )

@@ -76,7 +76,8 @@ class Link(asyncio.Protocol):
             end = begin + _HEAD.size - 1 + length
             if end > size:
                 break
-            payload = bytes(memoryview(buffer)[begin + _HEAD.size : end])
+            with memoryview(buffer) as view:
+                payload = bytes(view[begin + _HEAD.size : end])
             begin = end
             self._received(Kind(kind), payload)
         del buffer[:begin]
@@ -90,7 +91,7 @@ class Link(asyncio.Protocol):
     def send(self, kind: Kind, *parts: bytes) -> None:
         """Sends a message; nothing once the other end has gone, which `lost` tells."""
         if self._transport is not None:
-            self._transport.writelines(framed(kind, *parts))
+            self._transport.write(b"".join(framed(kind, *parts)))
 
     def close(self) -> None:
         """Closes this end once all was sent."""

@@ -45,8 +45,7 @@ class MemberJob:
         return replace(
             whole,
             concurrency=share(whole.concurrency, self.number, self.spec.processes),
-            queue_records=whole.queue_records + whole.concurrency,
-            # Rows that were dealt in order are given back in order.
+            queue_records=rows_under_way(self.spec),
             max_failures=MaxFailures(),
             stops_when_all_fail=False,
         )
@@ -62,6 +61,17 @@ class MemberJob:
         if not isinstance(job, MemberJob):
             raise TypeError("this is no job")
         return job
+
+
+QUEUE_OF_EACH = 4_000
+"""Rows read ahead for each process, unless `--queue-size` says how many there may be in all: each
+has to have some to go on with while others are on their way."""
+
+
+def rows_under_way(spec: JobSpec) -> int:
+    """How many rows may be dealt and not written yet, in all processes of a run."""
+    queue = spec.queue_size if "queue_size" in spec.given else QUEUE_OF_EACH * spec.processes
+    return queue + spec.concurrency
 
 
 def share(whole: int, number: int, members: int) -> int:

@@ -31,6 +31,9 @@ from batchkms.team.messages import (
 )
 from batchkms.team.permits import Granter
 
+SOCKET_BUFFER_BYTES = 1024 * 1024
+"""The system may allow less."""
+
 MODULE = "batchkms.cli.memberprocess"
 
 
@@ -88,6 +91,9 @@ class Member:
     async def start(self, job: bytes) -> None:
         """Starts it and tells it its job."""
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            # A lot of rows is to go in one piece: each wait for room costs two wake-ups.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 *_command(theirs.fileno()),

@@ -18,13 +18,14 @@ from batchkms.blockdigest import BLOCK_ROWS
 from batchkms.engine import Batch
 from batchkms.errors import BatchKmsError, InputBroken, RunStopped
 from batchkms.failurerules import FailureRules
+from batchkms.job import JobSpec
 from batchkms.quota import Quotas
 from batchkms.runs.lots import Lot
 from batchkms.sources.lineblocks import LineBlock
 from batchkms.tally import Tally
 from batchkms.team.counts import Calls, Counts
 from batchkms.team.frames import Kind
-from batchkms.team.job import MemberJob, share
+from batchkms.team.job import MemberJob, rows_under_way, share
 from batchkms.team.member import Deal, Member
 from batchkms.team.messages import Digests
 from batchkms.team.outbox import DealWindow, Outbox
@@ -36,9 +37,9 @@ _DEALS_OF_EACH = 4
 Item = Batch | LineBlock
 
 
-def rows_of_deal(under_way: int, members: int) -> int:
-    """How many rows to deal at once if so many may be under way."""
-    return min(_MOST_DEAL_ROWS, max(1, under_way // (members * _DEALS_OF_EACH)))
+def rows_of_deal(spec: JobSpec) -> int:
+    """How many rows to deal at once."""
+    return min(_MOST_DEAL_ROWS, max(1, rows_under_way(spec) // (spec.processes * _DEALS_OF_EACH)))
 
 
 class _Made(NamedTuple):
@@ -70,9 +71,8 @@ class Team:
         self._quotas = quotas
         self._told = told
         self._concurrency = options.concurrency
-        under_way = options.queue_records + options.concurrency
-        self._deal_rows = rows_of_deal(under_way, count)
-        self._window = DealWindow(under_way, options.queue_bytes)
+        self._deal_rows = rows_of_deal(spec)
+        self._window = DealWindow(rows_under_way(spec), options.queue_bytes)
         self._outbox = Outbox[_Made](ordered=options.ordered)
         self._rules = FailureRules(options.max_failures, tally)
         self._deals = 0
