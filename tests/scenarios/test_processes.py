@@ -83,23 +83,19 @@ async def test_several_processes_give_the_rows_of_one(
     for count in ("rows", "ok", "failed", "by_class", "by_key", "calls"):
         assert second["counts"][count] == first["counts"][count]
     assert second["settings"]["processes"] == 3
-    audited = await batchkms.beside(
-        "audit", "3.jsonl", "--no-input" if name == "-" else "--no-input"
-    )
+    audited = await batchkms.beside("audit", "3.jsonl", "--no-input")
     assert audited.code == 0, audited.stderr
 
 
 async def test_results_and_tables_are_read_row_by_row(batchkms: Program, kms: Emulator) -> None:
     batchkms.write("in.csv", inventory("csv", rows=400))
     batchkms.write("in.jsonl", inventory("jsonl", rows=400))
-    common = [*target(kms), "--rate", "off", "--processes", "2", "--keep"]
     given = credentials(kms)
     for name in ("in.csv", "in.jsonl"):
         command = ["encrypt", name, "-o", f"out.{name}", *target(kms), "--processes", "2"]
         ended = await batchkms.beside(*command, "--rate", "off", environ=given)
         assert ended.code == 0, ended.stderr
         await assert_all_decrypt(kms, results_in(batchkms.folder / f"out.{name}"), 400)
-    del common
     command = ["decrypt", "out.in.jsonl", "-o", "back.jsonl", "--endpoint", kms.endpoint]
     ended = await batchkms.beside(*command, "--rate", "off", "--processes", "2", environ=given)
     assert ended.code == 0, ended.stderr
