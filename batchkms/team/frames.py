@@ -79,7 +79,13 @@ class Link(asyncio.Protocol):
             with memoryview(buffer) as view:
                 payload = bytes(view[begin + _HEAD.size : end])
             begin = end
-            self._received(Kind(kind), payload)
+            try:
+                self._received(Kind(kind), payload)
+            except Exception:
+                # A defect. Whatever comes behind it must not be done as if it had not been there.
+                if self._transport is not None:
+                    self._transport.abort()
+                raise
         del buffer[:begin]
 
     def connection_lost(self, exc: Exception | None) -> None:

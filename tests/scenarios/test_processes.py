@@ -123,12 +123,15 @@ async def test_a_result_row_amid_others_is_told_and_one_process_goes_on(
 class _Running:
     """A run in several processes, in the middle of its work."""
 
-    def __init__(self, batchkms: Program, kms: Emulator, *options: str) -> None:
+    def __init__(
+        self, batchkms: Program, kms: Emulator, *options: str, rate: str | None = "500"
+    ) -> None:
         self._batchkms = batchkms
         self.command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms), "--resume"]
         self._environ = batchkms.environ(credentials(kms))
+        paced = ["--rate", rate] if rate else []
         self.process = subprocess.Popen(
-            batchkms.command(*self.command, "--rate", "500", "--processes", "2", *options),
+            batchkms.command(*self.command, *paced, "--processes", "2", *options),
             cwd=batchkms.folder,
             env=self._environ,
             stderr=subprocess.PIPE,
@@ -136,10 +139,12 @@ class _Running:
             start_new_session=True,
         )
 
-    async def working(self) -> list[int]:
+    async def working(self, *, after_bytes: int = 20_000) -> list[int]:
         """Waits until results are written; the members' process ids."""
         partial = self._batchkms.folder / "out.jsonl.partial"
-        await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 20_000)
+        await asyncio.to_thread(
+            until, lambda: partial.exists() and partial.stat().st_size > after_bytes
+        )
         return members_of(self.process.pid)
 
     async def ended(self) -> tuple[int, str]:
@@ -221,6 +226,35 @@ async def test_an_interrupt_of_the_whole_group_drains(batchkms: Program, kms: Em
     ended = await batchkms.beside(*run.command, "--rate", "off", environ=credentials(kms))
     assert ended.code == 0, ended.stderr
     await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"))
+
+
+async def test_rate_and_concurrency_of_all_of_them_are_read_again(
+    batchkms: Program, kms: Emulator
+) -> None:
+    batchkms.write("in.jsonl", inventory("jsonl"))
+    job = batchkms.write("job.toml", "rate = 20\nconcurrency = 2\n")
+    run = _Running(batchkms, kms, "--config", "job.toml", rate=None)
+    await run.working(after_bytes=0)
+    job.write_text('rate = "off"\nconcurrency = 40\n')
+    os.kill(run.process.pid, signal.SIGHUP)
+    code, told = await run.ended()
+    assert code == 0, told
+    assert "the job file was read again: no limit, concurrency 40" in told
+    await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"))
+
+
+async def test_failed_rows_are_retried_by_several(batchkms: Program, kms: Emulator) -> None:
+    batchkms.write("in.jsonl", inventory("jsonl", rows=300))
+    given = credentials(kms)
+    kms.faults.add({"action": "Encrypt", "code": "InternalError", "times": 40})
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms), "--max-attempts", "1"]
+    ended = await batchkms.beside(*command, "--rate", "off", "--processes", "2", environ=given)
+    assert ended.code == 4, ended.stderr
+    ended = await batchkms.beside("retry", "out.jsonl", "--rate", "off", environ=given)
+    assert ended.code == 0, ended.stderr
+    await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"), 300)
+    # As the manifest has it, by which the retry goes.
+    assert _manifest(batchkms.folder / "out.jsonl")["settings"]["processes"] == 2
 
 
 async def test_members_are_told_secrets_over_their_socket_alone(
