@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from batchkms.latency import Latencies
 from batchkms.records import Result
@@ -81,10 +81,9 @@ class Tally:
 
     def count_ok(self, results: Sequence[Result]) -> None:
         """Counts Results of rows that are ok, as `count` does each of them."""
-        self.ok += len(results)
-        self.unchanged += sum([result.reencrypted is False for result in results])
-        for key_id, rows in Counter([result.key_id or "" for result in results]).items():
-            self.by_key[self._counted_key(key_id)] += rows
+        unchanged = sum([result.reencrypted is False for result in results])
+        by_key = Counter([result.key_id or "" for result in results])
+        self.count_made(len(results), by_key, unchanged=unchanged)
         for result in results:
             if result.latency_ms is not None:
                 self.latency.count(result.latency_ms / 1000)
@@ -96,11 +95,22 @@ class Tally:
             self.unchanged += result.reencrypted is False
             self.by_key[self._counted_key(result.key_id or "")] += 1
         else:
-            self.failed += 1
-            self.by_class[result.error_class or ""] += 1
-            self.by_code[self._counted_code(result.code or "")] += 1
+            self.count_failed(result.error_class or "", result.code or "")
         if result.latency_ms is not None:
             self.latency.count(result.latency_ms / 1000)
+
+    def count_made(self, rows: int, by_key: Mapping[str, int], *, unchanged: int) -> None:
+        """Counts rows that are ok, by their CMKs, without their latencies."""
+        self.ok += rows
+        self.unchanged += unchanged
+        for key_id, rows_of_key in by_key.items():
+            self.by_key[self._counted_key(key_id)] += rows_of_key
+
+    def count_failed(self, error_class: str, code: str) -> None:
+        """Counts one row that failed, without its latency."""
+        self.failed += 1
+        self.by_class[error_class] += 1
+        self.by_code[self._counted_code(code)] += 1
 
     def _counted_key(self, key_id: str) -> str:
         return key_id if key_id in self.by_key or len(self.by_key) < _KEYS else OTHER_KEYS

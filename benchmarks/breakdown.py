@@ -37,6 +37,7 @@ from batchkms.quota import Group, Quotas
 from batchkms.records import Record, Result
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import InputRows
+from batchkms.runs.lots import encoded
 from batchkms.sinks.jsonl import JsonlSink
 from batchkms.sources import open_source
 from benchmarks.processes import machine, measured, server
@@ -232,8 +233,7 @@ async def write(folder: Path, endpoint: str) -> float:
     sink, results = JsonlSink(), [_result(_record(number)) for number in range(1, ROWS + 1)]
     began_s = time.process_time()
     for first in range(0, ROWS, 64):
-        lot = results[first : first + 64]
-        await output.write(sink.encode(lot), [row.seq for row in lot])
+        await output.write(*encoded(results[first : first + 64], sink))
     await output.complete()
     taken_s = time.process_time() - began_s
     output.close()

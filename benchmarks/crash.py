@@ -1,12 +1,14 @@
 """Kills a run at random moments, resumes it each time, and counts what became of every row.
 
-    python -m benchmarks.crash [KILLS] [ROWS] [SEED]      # default: 200 kills, runs of 20,000 rows
+    python -m benchmarks.crash [KILLS] [ROWS] [SEED] [PROCESSES]   # default: 200, 20,000, 1, 1
 
 The emulator fails two calls in a hundred and delays others. A run is killed by SIGKILL again and
 again until it ends by itself; then another one begins, until there were enough kills. At the end
 of each run every row must have exactly one result, every ciphertext must decrypt to its row, and
 the calls that succeeded beyond one a row may be no more than those in flight and those of one
-fsync interval for each kill. Formats and kinds of input take turns.
+fsync interval for each kill. Formats and kinds of input take turns. With more than one process a
+kill is as often one of a process that makes calls, after which the run must end by itself with exit
+code 3, and each resumed run has another number of them.
 """
 
 from __future__ import annotations
@@ -68,7 +70,10 @@ def _results(path: Path) -> list[dict[str, str]]:
 class Crash:
     """Runs, kills and checks against one emulator."""
 
-    def __init__(self, server: dict[str, Any], folder: Path, *, rows: int, seed: int) -> None:
+    def __init__(
+        self, server: dict[str, Any], folder: Path, *, rows: int, seed: int, processes: int
+    ) -> None:
+        self._processes = processes
         self._server = server
         self._folder = folder
         self._rows = rows
@@ -106,7 +111,7 @@ class Crash:
         options = ["--resume", "--rate", str(RATE), "--fsync-interval", f"{FSYNC_S}s"]
         target = ["--endpoint", self._server["endpoint"], "--key-id", self._server["key_id"]]
         process = subprocess.Popen(
-            [*command, *options, *target, "--progress", "never"],
+            [*command, *options, *target, "--progress", "never", "--processes", self._number()],
             env={
                 **os.environ,
                 "TENCENTCLOUD_SECRET_ID": self._server["secret_id"],
@@ -119,13 +124,28 @@ class Crash:
             while process.poll() is None and time.monotonic() < give_up:
                 time.sleep(0.01)
         if may_kill and process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            self._kill(process)
             return True
         _, told = process.communicate(timeout=300)
         if process.returncode != 0:
             raise SystemExit(f"exit code {process.returncode}: {told.decode()}")
         return False
+
+    def _number(self) -> str:
+        return str(self._random.randint(1, self._processes))
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Kills the run, or one of its processes."""
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        if children and self._random.random() < 0.5:
+            os.kill(int(self._random.choice(children)), signal.SIGKILL)
+            _, told = process.communicate(timeout=60)
+            # It may have been at its end just then.
+            if process.returncode not in (0, 3):
+                raise SystemExit(f"exit code {process.returncode}: {told.decode()}")
+        else:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
 
     def _check(self, output: Path) -> None:
         results = _results(output)
@@ -161,13 +181,13 @@ class Crash:
         return int(actions.get("Encrypt", {}).get("ok", 0))
 
 
-def main(kills: int, rows: int, seed: int) -> None:
+def main(kills: int, rows: int, seed: int, processes: int) -> None:
     """Runs until there were enough kills, and prints a summary."""
     with (
         tempfile.TemporaryDirectory() as name,
         emulator(name, *FAULTS, rate_limit="none") as server,
     ):
-        crash = Crash(server, Path(name), rows=rows, seed=seed)
+        crash = Crash(server, Path(name), rows=rows, seed=seed, processes=processes)
         while crash.kills < kills:
             crash.one_run(KINDS[crash.runs % len(KINDS)], min(12, kills - crash.kills))
     print(
@@ -179,4 +199,4 @@ def main(kills: int, rows: int, seed: int) -> None:
 
 if __name__ == "__main__":
     given = [int(argument) for argument in sys.argv[1:]]
-    main(*(given + [200, 20_000, 1][len(given) :]))
+    main(*(given + [200, 20_000, 1, 1][len(given) :]))

@@ -62,9 +62,16 @@ def emulator(
 
 
 def measured(
-    arguments: list[str], *, environ: Mapping[str, str], stdin: int | None = None
+    arguments: list[str],
+    *,
+    environ: Mapping[str, str],
+    stdin: int | None = None,
+    cpu: int | None = None,
 ) -> tuple[Usage, bytes]:
-    """Runs a program to its end; what it took, and its stdout."""
+    """Runs a program to its end; what it and its own processes took, and its stdout.
+
+    With `cpu` it runs on that one alone, where the system can do that.
+    """
     began = time.perf_counter()
     process = subprocess.Popen(
         arguments,
@@ -72,6 +79,8 @@ def measured(
         stdout=subprocess.PIPE,
         env={**os.environ, **environ},
     )
+    if cpu is not None and sys.platform == "linux":
+        os.sched_setaffinity(process.pid, {cpu})
     output = process.stdout.read() if process.stdout else b""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

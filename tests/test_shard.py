@@ -92,7 +92,7 @@ async def test_a_job_file_that_is_read_again_is_divided_as_before(
     reload = Reload(
         read=lambda: jobs.pop(0),
         quotas=quotas,
-        engine=engine,
+        work=engine,
         manifest=None,
         found=301,
         # Whatever the file says by now.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,7 @@ from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Running, end_on_signals
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.cli.telling import told
-from batchkms.engine import Batch, Engine
+from batchkms.cli.work import Parts, begin_work, rows_to_do
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.quota import Group, Quotas
@@ -43,6 +43,7 @@ from batchkms.sinks import open_sink
 from batchkms.sinks.base import Sink
 from batchkms.sources.base import Source, unseen_texts
 from batchkms.tally import Tally
+from batchkms.team.team import Item
 
 log = logging.getLogger(__name__)
 
@@ -111,20 +112,24 @@ async def _run(
         command = spec.command if retry is None else "retry"
         watch = await stack.enter_async_context(run_metrics(spec.metrics, command, tally))
         rows = begun.input_rows()
-        batches = await _first_read(rows.remaining(_limited(source.batches(), spec.limit)))
+        items = await _first_read(rows_to_do(spec, source, begun, rows))
         operation = await make_operation(spec, connection, stack)
         rate = await found_rate(spec, connection)
         pace = paces(operation.groups, rate, reserve=spec.reserve, shard=spec.shard)
         quotas = Quotas(pace)
         stack.push_async_callback(quotas.aclose)
-        engine = Engine(
-            operation,
+        parts = Parts(
+            spec=spec,
+            connection=connection,
+            source=source,
+            rows=rows,
+            sink=sink,
             quotas=quotas,
-            retry=spec.retry_policy(),
-            options=spec.engine_options(),
             tally=tally,
         )
-        watch(engine, quotas, source)
+        items = await stack.enter_async_context(aclosing(items))
+        work, lots = await begin_work(parts, operation, items, stack)
+        watch(work, quotas, source)
         begun.make_files()
         shard = partial(_shard, source, quotas, operation.groups[0])
         spare_the_collector()
@@ -134,7 +139,7 @@ async def _run(
             rows=rows,
             output=output,
             sink=sink,
-            engine=engine,
+            work=work,
             manifest=begun.manifest,
             timeline=Timeline(tally, earlier=begun.manifest.timeline if begun.manifest else ()),
             progress=spec.progress,
@@ -142,14 +147,14 @@ async def _run(
             and Reload(
                 read=again,
                 quotas=quotas,
-                engine=engine,
+                work=work,
                 manifest=begun.manifest,
                 found=rate,
                 shard=spec.shard,
             ),
             shard=shard,
         )
-        ending = await running.run(await stack.enter_async_context(aclosing(batches)))
+        ending = await running.run(lots)
     summary = Summary(
         command=spec.command,
         state=ending.state,
@@ -215,19 +220,19 @@ def _identity(spec: JobSpec, source: Source, connection: Connection, sink: Sink)
     )
 
 
-async def _first_read(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
+async def _first_read(batches: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
     """The batches, with the first one read already.
 
     So an input that cannot be used at all is told before anything is sent. Raises InputError.
     """
-    first: Batch = []
+    first: Item = []
     broken: RunStopped | None = None
     try:
         first = await anext(batches, [])
     except RunStopped as error:
         broken = error
 
-    async def all_of_it() -> AsyncGenerator[Batch, None]:
+    async def all_of_it() -> AsyncGenerator[Item, None]:
         if broken is not None:
             raise broken
         yield first
@@ -236,16 +241,6 @@ async def _first_read(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Ba
                 yield batch
 
     return all_of_it()
-
-
-async def _limited(batches: AsyncIterator[Batch], limit: int | None) -> AsyncIterator[Batch]:
-    left = limit
-    async for batch in batches:
-        if left is not None and len(batch) >= left:
-            yield batch[:left]
-            return
-        yield batch
-        left = None if left is None else left - len(batch)
 
 
 def told_finished(

@@ -25,6 +25,7 @@ from batchkms.kms.endpoint import Endpoint, parse_endpoint
 from batchkms.kms.servicestatus import quota_of
 from batchkms.quota import DEFAULT_PER_SECOND, Group, per_second
 from batchkms.shard import Shard, divided
+from batchkms.team.job import Server
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class Connection:
     kms: KmsClient
     region: str
     demo_key_id: str | None = None
+    server: Server | None = None
+    """A server of the job's own that other processes may call as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +83,20 @@ async def connect(spec: JobSpec, stack: AsyncExitStack) -> Connection:
 
     KMS is not called. Raises ConfigError, also when there are no credentials.
     """
+    if spec.emulator and spec.processes > 1:
+        return await _to_server(spec, await _started(spec, stack), stack)
     if spec.emulator:
         return await _to_emulator(spec, stack)
     region = spec.region or ""
     kms = await _client(spec, stack, region=region, endpoint=spec.endpoint, profile=spec.profile)
     return Connection(kms=kms, region=region)
+
+
+async def connect_member(spec: JobSpec, server: Server | None, stack: AsyncExitStack) -> Connection:
+    """The same in another process of the run, which has started its own `server` or none."""
+    if server is None:
+        return await connect(spec, stack)
+    return await _to_server(spec, server, stack)
 
 
 async def connect_source(spec: JobSpec, stack: AsyncExitStack) -> KmsClient:
@@ -161,6 +173,29 @@ async def _to_emulator(spec: JobSpec, stack: AsyncExitStack) -> Connection:
     # A key that the job names is used, and told about only if it is the demo key.
     demo_key_id = None if spec.key_id else emulator.demo_key_id
     return Connection(kms=kms, region=emulator.region, demo_key_id=demo_key_id)
+
+
+async def _started(spec: JobSpec, stack: AsyncExitStack) -> Server:
+    """An emulator in a process of its own, as several call it."""
+    target = await find_target(spec, stack)
+    return Server(
+        endpoint=target.endpoint.url,
+        region=target.region,
+        credentials=await target.credentials.credentials(),
+        demo_key_id=target.demo_key_id,
+    )
+
+
+async def _to_server(spec: JobSpec, server: Server, stack: AsyncExitStack) -> Connection:
+    kms = KmsClient(
+        region=server.region,
+        endpoint=server.endpoint,
+        credentials=StaticCredentials(server.credentials),
+        connect_timeout_s=spec.connect_timeout,
+        timeout_s=spec.timeout,
+    )
+    await stack.enter_async_context(kms)
+    return Connection(kms=kms, region=server.region, demo_key_id=server.demo_key_id, server=server)
 
 
 async def found_rate(spec: JobSpec, connection: Connection) -> int | None:

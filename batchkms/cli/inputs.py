@@ -10,8 +10,9 @@ from batchkms.errors import ConfigError
 from batchkms.job import JobSpec, job_from
 from batchkms.runs.files import is_special
 from batchkms.runs.manifest import Manifest
-from batchkms.sources import input_format, open_source
+from batchkms.sources import input_format, line_reader, longest_row, open_source
 from batchkms.sources.base import DEFAULT_FIELDS, Source
+from batchkms.sources.jsonl import JsonlReader
 from batchkms.sources.shares import SharedSource
 
 
@@ -22,13 +23,26 @@ def open_input(spec: JobSpec) -> Source:
         format=spec.format,
         profile=spec.input_profile,
         fields=spec.fields(),
-        needs_key=spec.key_id is None and not spec.emulator and spec.command in _ENCRYPTING,
+        needs_key=_needs_key(spec),
         max_plaintext_bytes=spec.max_plaintext_bytes,
     )
     return source if spec.shard is None else SharedSource(source, spec.shard)
 
 
-_ENCRYPTING = ("encrypt", "check")
+def lines_of_input(spec: JobSpec) -> JsonlReader:
+    """What makes rows of its lines, if it is JSON Lines."""
+    fields = spec.fields()
+    return line_reader(
+        spec.input,
+        fields=fields,
+        needs_key=_needs_key(spec),
+        max_plaintext_bytes=spec.max_plaintext_bytes,
+        longest_row_bytes=longest_row(fields, spec.max_plaintext_bytes),
+    )
+
+
+def _needs_key(spec: JobSpec) -> bool:
+    return spec.key_id is None and not spec.emulator and spec.command in ("encrypt", "check")
 
 
 def format_name(spec: JobSpec) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from batchkms.cli.running import share_read
 from batchkms.cli.streams import say
-from batchkms.engine import Engine
 from batchkms.options import Address
 from batchkms.quota import Quotas
 from batchkms.sources.base import Source
@@ -16,8 +15,9 @@ from batchkms.tally import Tally
 
 if TYPE_CHECKING:
     from batchkms.loadtest.loadtest import LoadTest
+    from batchkms.reporting.metrics import Waiting
 
-Watch = Callable[[Engine, Quotas, Source], None]
+Watch = Callable[["Waiting", Quotas, Source], None]
 
 
 @asynccontextmanager
@@ -28,15 +28,15 @@ async def run_metrics(address: Address | None, command: str, tally: Tally) -> As
     what it gives is called with the engine then. Raises ConfigError.
     """
     if address is None:
-        yield lambda engine, quotas, source: None
+        yield lambda work, quotas, source: None
         return
     from batchkms.reporting.metrics import RunCollector
     from batchkms.reporting.metricserver import served
 
     collector = RunCollector(command, tally)
 
-    def watch(engine: Engine, quotas: Quotas, source: Source) -> None:
-        collector.watch(engine, quotas, consumed=lambda: share_read(source))
+    def watch(work: Waiting, quotas: Quotas, source: Source) -> None:
+        collector.watch(work, quotas, consumed=lambda: share_read(source))
 
     async with served(address, collector) as url:
         say(f"batchkms: metrics are at {url}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from batchkms.cli.connect import paces
-from batchkms.engine import Engine
 from batchkms.errors import BatchKmsError
 from batchkms.job import JobSpec
 from batchkms.quota import Quotas
@@ -22,6 +22,13 @@ RELOADED = ("rate", "reserve", "concurrency")
 """The settings that are taken anew; all others stay as they were when the run began."""
 
 
+class Adjustable(Protocol):
+    """What makes the calls of a run; an Engine does."""
+
+    def set_concurrency(self, workers: int) -> None:
+        """Works with so many calls in flight from now on."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Reload:
     """What is called for SIGHUP.
@@ -33,7 +40,7 @@ class Reload:
 
     read: JobReader
     quotas: Quotas
-    engine: Engine
+    work: Adjustable
     manifest: Manifest | None
     found: int | None
     shard: Shard | None = None
@@ -49,7 +56,7 @@ class Reload:
             return
         rate = pace[groups[0]]
         self.quotas.change(pace)
-        self.engine.set_concurrency(spec.concurrency)
+        self.work.set_concurrency(spec.concurrency)
         written = spec.settings()
         if self.manifest is not None:
             self.manifest.change({name: written[name] for name in RELOADED}, calls_per_second=rate)

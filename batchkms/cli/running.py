@@ -7,19 +7,19 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from batchkms.cli.main import EXIT_INTERRUPTED, printable
-from batchkms.engine import Batch, Engine
 from batchkms.errors import OutputError, RunStopped
 from batchkms.reporting.progress import Meter, shown
 from batchkms.reporting.shardfigures import ShardFigures
 from batchkms.reporting.summary import State, exit_code
 from batchkms.reporting.timeline import Timeline, recorded
 from batchkms.runs.fingerprint import InputRows
+from batchkms.runs.lots import Lot, Work
 from batchkms.runs.manifest import Manifest
 from batchkms.runs.output import Output
 from batchkms.sinks.base import Sink
@@ -53,20 +53,20 @@ class Running:
     rows: InputRows
     output: Output
     sink: Sink
-    engine: Engine
+    work: Work
     manifest: Manifest | None
     timeline: Timeline
     progress: Literal["auto", "always", "never"]
     reload: Callable[[], None] | None = None
     shard: Callable[[], ShardFigures | None] = lambda: None
 
-    async def run(self, batches: AsyncIterator[Batch]) -> Ending:
-        """Runs it to whatever end, with its files in order at the end."""
+    async def run(self, lots: AsyncGenerator[Lot, None]) -> Ending:
+        """Writes its lots to whatever end they come, with its files in order at the end."""
         self.output.begin()
         # To the very end: a signal must not cut off the results that are still being written.
-        with signals_drain(self.engine, reload=self.reload):
+        with signals_drain(self.work, reload=self.reload):
             try:
-                ending = await self._results_written(batches)
+                ending = await self._results_written(lots)
             except BaseException as error:
                 # A defect, or the loop is being torn down: keep what there is, then let it pass.
                 with suppress(Exception):
@@ -75,31 +75,31 @@ class Running:
                 raise
             return await self._closed(ending)
 
-    async def _results_written(self, batches: AsyncIterator[Batch]) -> Ending:
-        engine, output, encode = self.engine, self.output, self.sink.encode
+    async def _results_written(self, lots: AsyncGenerator[Lot, None]) -> Ending:
+        work, output = self.work, self.output
         meter = Meter(
             printable(self.title),
-            engine.tally,
+            work.tally,
             consumed=lambda: share_read(self.source),
-            queued=lambda: engine.queued,
-            outage=lambda: engine.outage,
+            queued=lambda: work.queued,
+            outage=lambda: work.outage,
         )
         try:
             async with recorded(self.timeline), self._noting(), shown(meter, self.progress):
                 if not output.size_bytes and (header := self.sink.header()):
-                    await output.write([header])
-                async with aclosing(engine.run(batches)) as lots:
-                    async for results in lots:
-                        await output.write(encode(results), [row.seq for row in results])
+                    await output.write(header)
+                async with aclosing(lots):
+                    async for lot in lots:
+                        await output.write(lot.data, lot.sums)
         except RunStopped as error:
             return Ending(state=State.STOPPED, error=error)
-        if engine.drained:
+        if work.drained:
             return Ending(state=State.INTERRUPTED)
         return self._conserved()
 
     def _conserved(self) -> Ending:
         """Every row of the input has one result, or this says which sum does not come out."""
-        tally, rows = self.engine.tally, self.rows
+        tally, rows = self.work.tally, self.rows
         if rows.read == tally.ok + tally.failed and rows.skipped == tally.kept:
             return Ending(state=State.FINISHED)
         return Ending(
@@ -148,9 +148,9 @@ class Running:
         self.manifest.note_shard(None if shard is None else shard.as_json())
         self.manifest.end(
             state=ending.state.value,
-            exit_code=int(exit_code(self.engine.tally, ending.state)),
+            exit_code=int(exit_code(self.work.tally, ending.state)),
             reason=reason,
-            tally=self.engine.tally,
+            tally=self.work.tally,
             prefix=self.rows.prefix(),
             input_sha256=self.source.sha256,
             output_sha256=digest,

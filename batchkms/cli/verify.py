@@ -108,7 +108,7 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
         reload = again and Reload(
             read=again,
             quotas=quotas,
-            engine=engine,
+            work=engine,
             manifest=None,
             found=found,
             shard=spec.shard,

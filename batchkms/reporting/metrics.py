@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -22,7 +22,6 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from batchkms._version import __version__
-from batchkms.engine import Engine
 from batchkms.latency import Latencies
 from batchkms.quota import Quotas
 from batchkms.records import ErrorClass
@@ -179,6 +178,18 @@ SINCE_SCHEDULE, SINCE_SEND = ("schedule",), ("send",)
 """The labels of LOADTEST_LATENCY."""
 
 
+class Waiting(Protocol):
+    """What tells how much of a run waits, and for what; an Engine does."""
+
+    @property
+    def queued(self) -> int:
+        """Records that wait for a worker."""
+
+    @property
+    def outage(self) -> bool:
+        """Whether the run waits for a service that answers nobody."""
+
+
 class RunCollector(Collector):
     """Reads a batch run each time that it is scraped.
 
@@ -188,20 +199,18 @@ class RunCollector(Collector):
     def __init__(self, command: str, tally: Tally) -> None:
         self._command = command
         self._tally = tally
-        self._engine: Engine | None = None
+        self._work: Waiting | None = None
         self._quotas: Quotas | None = None
         self._consumed: Callable[[], float | None] = lambda: None
         self._most: Counter[str] = Counter()
 
-    def watch(
-        self, engine: Engine, quotas: Quotas, *, consumed: Callable[[], float | None]
-    ) -> None:
+    def watch(self, work: Waiting, quotas: Quotas, *, consumed: Callable[[], float | None]) -> None:
         """From now on tells of these too. `consumed` is the share of the input that was read."""
-        self._engine, self._quotas, self._consumed = engine, quotas, consumed
+        self._work, self._quotas, self._consumed = work, quotas, consumed
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of RUN as it is now."""
-        tally, engine = self._tally, self._engine
+        tally, work = self._tally, self._work
         yield info(self._command)
         yield ROWS.of(self._rows())
         yield INPUT_ROWS.of(tally.rows)
@@ -211,11 +220,11 @@ class RunCollector(Collector):
         yield self._counted(CALLS, tally.calls)
         yield self._counted(RETRIES, tally.retries)
         yield THROTTLED.of(tally.throttled)
-        yield QUEUE.of(0 if engine is None else engine.queued)
+        yield QUEUE.of(0 if work is None else work.queued)
         yield IN_FLIGHT.of(tally.in_flight)
         yield RATE_LIMIT.of(self._limits())
         yield LATENCY.of_latencies({(): tally.latency})
-        yield OUTAGE.of(engine is not None and engine.outage)
+        yield OUTAGE.of(work is not None and work.outage)
 
     def _rows(self) -> Mapping[Labels, float]:
         rows: dict[Labels, float] = {

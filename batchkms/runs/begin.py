@@ -63,6 +63,11 @@ class Begun:
     retrying: Retrying | None = None
     selection: Selection | None = None
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no row of it was done or read before."""
+        return self.expected is None and self.retrying is None and not len(self.done)
+
     def input_rows(self) -> InputRows:
         """The rows of the input, less those that are done."""
         # Without a retry only rows can be waiting that were under way when the run died.

@@ -144,10 +144,10 @@ class FileOutput:
         """Starts the writer. Needs a running event loop."""
         self._writer = GroupWriter(self, fsync_interval_s=self._fsync_interval_s)
 
-    async def write(self, rows: Sequence[bytes], seqs: Sequence[int] = ()) -> None:
+    async def write(self, data: bytes, sums: bytes = b"") -> None:
         """Takes whole rows."""
         if self._writer is not None:
-            await self._writer.write(b"".join(rows), packed(seqs, rows) if seqs else b"")
+            await self._writer.write(data, sums)
 
     async def complete(self) -> str:
         """Writes and syncs every row; the SHA-256 of them all. Raises OutputError."""

@@ -13,13 +13,15 @@ import struct
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from batchkms.blockdigest import BLOCK_ROWS, BlockDigest
 from batchkms.errors import InputBroken, InputError, RunStopped
 from batchkms.records import Record, Result
 from batchkms.rowset import RowSet
+from batchkms.sources.lineblocks import LineBlock
 
 HEAD_BYTES = 64 * 1024
 """So much of a file is digested before the run; the rest is while it is read."""
@@ -31,11 +33,12 @@ _ROW_BYTES = 256
 """About what a row takes in memory beside its own content."""
 
 Batch = list[Record | Result]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The first rows of an input: how many, and their SHA-256.
+    """The first rows of an input: how many, and their SHA-256 (`blockdigest`).
 
     `broken` says that behind them the input was damaged, and must be mended to go on.
     """
@@ -68,13 +71,15 @@ class InputRows:
         self._most_held_bytes = most_held_bytes
         self._held_bytes = 0
         self._seen = RowSet()
-        self._digest = hashlib.sha256()
+        self._digest = BlockDigest()
+        self._early_blocks: dict[int, tuple[int, bytes]] = {}
 
     def prefix(self) -> Prefix:
         """The rows that were read so far; those of the earlier run until they were found."""
         if self._expected is not None:
             return replace(self._expected, broken=self._expected.broken or self._broken)
-        return Prefix(self.read, self._digest.hexdigest(), self._broken)
+        # What others have yet to tell of is not in it, nor is what follows that.
+        return Prefix(self._digest.rows, self._digest.hexdigest(), self._broken)
 
     async def remaining(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch, None]:
         """Yields the rows that are not done.
@@ -97,7 +102,28 @@ class InputRows:
         if self._expected is not None:
             raise _other_input(self._expected.rows, self.read)
 
-    async def _noting_breaks(self, batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    async def dealt(
+        self, items: AsyncIterator[Batch | LineBlock]
+    ) -> AsyncGenerator[Batch | LineBlock, None]:
+        """Yields the rows of a run that has done none, in lines if others are to read them.
+
+        Those others tell the digests of their rows; see `note_block`. Raises as `remaining` does.
+        """
+        async for item in self._noting_breaks(items):
+            if isinstance(item, LineBlock):
+                self.read += item.rows
+                yield item
+            else:
+                yield self._not_done(item)
+
+    def note_block(self, number: int, rows: int, digest: bytes) -> None:
+        """Takes in what was told of a block of rows, the first of which has the number 0."""
+        self._early_blocks[number] = rows, digest
+        while (block := self._early_blocks.pop(self._digest.rows // BLOCK_ROWS, None)) is not None:
+            rows, digest = block
+            self._digest.add_block(digest, rows)
+
+    async def _noting_breaks(self, batches: AsyncIterator[Item]) -> AsyncIterator[Item]:
         try:
             async for batch in batches:
                 yield batch
@@ -132,7 +158,7 @@ class InputRows:
     def _note(self, rows: Batch) -> None:
         """Takes some rows into account, all at once."""
         self.read += len(rows)
-        self._digest.update(b"".join(map(_digested, rows)))
+        self._digest.update([*map(digested, rows)])
 
     def _compare(self, expected: Prefix) -> None:
         if self._digest.hexdigest() != expected.sha256:
@@ -150,7 +176,7 @@ def _seq_twice(seq: int) -> RunStopped:
 _HEAD = struct.Struct("<Q4I")
 
 
-def _digested(item: Record | Result) -> bytes:
+def digested(item: Record | Result) -> bytes:
     """The content of a row with every boundary in it."""
     if isinstance(item, Result):
         return _boxed(item.seq, b"result", item.id, item.code, _kept(item.kept))

@@ -43,8 +43,8 @@ class Output(Protocol):
     def begin(self) -> None:
         """Starts writing. Needs a running event loop."""
 
-    async def write(self, rows: Sequence[bytes], seqs: Sequence[int] = ()) -> None:
-        """Takes whole rows, and the `seq` of each unless it is a header.
+    async def write(self, data: bytes, sums: bytes = b"") -> None:
+        """Takes whole rows and their records of `rowsums`; a header has none.
 
         Raises OutputError, possibly for rows that were taken before.
         """

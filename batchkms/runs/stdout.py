@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Sequence
 
 from batchkms.errors import OutputError
 from batchkms.runs.files import write_all
@@ -29,10 +28,10 @@ class StdoutOutput:
         """Starts the writing thread."""
         self._writer = GroupWriter(self, fsync_interval_s=_NEVER_S)
 
-    async def write(self, rows: Sequence[bytes], seqs: Sequence[int] = ()) -> None:
+    async def write(self, data: bytes, sums: bytes = b"") -> None:
         """Takes whole rows."""
         if self._writer is not None:
-            await self._writer.write(b"".join(rows))
+            await self._writer.write(data)
 
     async def complete(self) -> str:
         """Writes the rest; the SHA-256 of it all. Raises OutputError."""

@@ -52,8 +52,7 @@ def open_source(
         raise InputError(f"{path} is a folder", hint="name one file in it")
     fields = fields or Fields()
     if longest_row_bytes is None:
-        short = fields.ciphertext is None and max_plaintext_bytes <= MAX_PLAINTEXT_BYTES
-        longest_row_bytes = LONGEST_ROW_BYTES if short else LONGEST_SEALED_ROW_BYTES
+        longest_row_bytes = longest_row(fields, max_plaintext_bytes)
     reader: RowReader
     if profile is not None:
         _check_profile(profile, format, fields, needs_key=needs_key)
@@ -66,32 +65,60 @@ def open_source(
         )
         return StreamSource(stream, reader)
     name = input_format(path, format)
-    mapper: Mapper
-    if fields.ciphertext is not None:
-        mapper = CiphertextMapper(fields, needs_key=needs_key)
-    else:
-        mapper = RowMapper(fields, needs_key=needs_key, max_plaintext_bytes=max_plaintext_bytes)
     stream = InputStream(path)
     numbered: ResultReader
     # A header is refused that lacks one of them.
     unseen: Set[str] = frozenset()
     if name == "csv":
+        mapper = _mapper(fields, needs_key=needs_key, max_plaintext_bytes=max_plaintext_bytes)
         numbered = CsvReader(mapper, fields, name=stream.name, longest_row_bytes=longest_row_bytes)
     else:
-        numbered = jsonl = JsonlReader(
-            mapper,
-            name=stream.name,
+        numbered = jsonl = line_reader(
+            stream.name,
+            fields=fields,
+            needs_key=needs_key,
+            max_plaintext_bytes=max_plaintext_bytes,
             longest_row_bytes=longest_row_bytes,
-            keep=fields.keep,
-            looked_for=fields.required,
         )
         unseen = jsonl.unseen
+    rows = NumberedRows(numbered, name=stream.name)
     return StreamSource(
         stream,
-        NumberedRows(numbered, name=stream.name),
+        rows,
         options=fields.options(),
         unseen=unseen,
+        lines_of=rows if name == "jsonl" else None,
     )
+
+
+def longest_row(fields: Fields, max_plaintext_bytes: int) -> int:
+    """How many bytes a row may have, as it is written."""
+    short = fields.ciphertext is None and max_plaintext_bytes <= MAX_PLAINTEXT_BYTES
+    return LONGEST_ROW_BYTES if short else LONGEST_SEALED_ROW_BYTES
+
+
+def line_reader(
+    name: str,
+    *,
+    fields: Fields,
+    needs_key: bool,
+    max_plaintext_bytes: int,
+    longest_row_bytes: int,
+) -> JsonlReader:
+    """A reader of lines of JSON; see `open_source`."""
+    return JsonlReader(
+        _mapper(fields, needs_key=needs_key, max_plaintext_bytes=max_plaintext_bytes),
+        name=name,
+        longest_row_bytes=longest_row_bytes,
+        keep=fields.keep,
+        looked_for=fields.required,
+    )
+
+
+def _mapper(fields: Fields, *, needs_key: bool, max_plaintext_bytes: int) -> Mapper:
+    if fields.ciphertext is not None:
+        return CiphertextMapper(fields, needs_key=needs_key)
+    return RowMapper(fields, needs_key=needs_key, max_plaintext_bytes=max_plaintext_bytes)
 
 
 def input_format(path: str, format: str | None) -> str:

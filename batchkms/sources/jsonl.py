@@ -9,6 +9,7 @@ import orjson
 
 from batchkms.errors import InputError
 from batchkms.records import Result, rejected
+from batchkms.sources.lineblocks import LineBlock
 from batchkms.sources.lines import LineSplitter, Piece
 from batchkms.sources.mapping import Kept, Mapper
 from batchkms.sources.reading import BATCH_ROWS, Rows
@@ -61,6 +62,18 @@ class JsonlReader:
     def end(self) -> Iterator[Rows]:
         """Yields the last row, if no newline ended it."""
         return self._batches(self._splitter.end())
+
+    def block(self, block: LineBlock) -> Iterator[Rows]:
+        """Yields the rows of some lines, whatever came before them."""
+        self._lines, self._seq = block.lines_before, block.rows_before
+        lines, begin = block.text.split(b"\n"), 0
+        for end in (*block.too_long, len(lines)):
+            for at in range(begin, end, BATCH_ROWS):
+                if rows := self._rows(lines[at : min(at + BATCH_ROWS, end)]):
+                    yield rows
+            if end < len(lines):
+                yield [self._too_long()]
+            begin = end + 1
 
     def _batches(self, parts: Iterator[list[bytes] | Piece]) -> Iterator[Rows]:
         for part in parts:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Set
 from contextlib import aclosing
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from batchkms.errors import InputBroken
 from batchkms.records import Record, Result
 from batchkms.sources.gunzip import StreamBroken
+from batchkms.sources.lineblocks import LineBlock
 from batchkms.sources.stream import InputStream
 
 BATCH_ROWS = 256
@@ -32,6 +33,23 @@ class RowReader(Protocol):
         """Yields the rows that the end of the input completes. Raises the same."""
 
 
+class DealingReader(Protocol):
+    """One that may give out lines in the place of rows."""
+
+    @property
+    def line(self) -> int:
+        """As of a `RowReader`."""
+
+    def feed(self, chunk: bytes) -> Iterator[Rows | LineBlock]:
+        """Yields what this chunk completes. Raises InputError and InputBroken."""
+
+    def end(self) -> Iterator[Rows | LineBlock]:
+        """Yields what the end of the input completes. Raises the same."""
+
+    def broken(self) -> Iterator[LineBlock]:
+        """Yields what was complete when the input broke off."""
+
+
 class ResultReader(RowReader, Protocol):
     """One in which the rows of an earlier run's results may come."""
 
@@ -44,6 +62,20 @@ class ResultReader(RowReader, Protocol):
         """The ordinal of the first row that brought a `seq` of its own, as result rows do."""
 
 
+Item = TypeVar("Item", covariant=True)
+
+
+class _Reader(Protocol[Item]):
+    """What `RowReader` and `DealingReader` have in common."""
+
+    @property
+    def line(self) -> int: ...
+
+    def feed(self, chunk: bytes) -> Iterator[Item]: ...
+
+    def end(self) -> Iterator[Item]: ...
+
+
 class StreamSource:
     """Implements `sources.base.Source` for a format that is read as a stream."""
 
@@ -54,12 +86,18 @@ class StreamSource:
         *,
         options: Mapping[str, str] | None = None,
         unseen: Set[str] = frozenset(),
+        lines_of: ResultReader | None = None,
     ) -> None:
-        """`unseen` is the set of fields that the reader has not seen, `options` what names them."""
+        """`unseen` is the set of fields that the reader has not seen, `options` what names them.
+
+        `lines_of` is the reader if its rows are lines, which others may read as well.
+        """
         self._stream = stream
         self._reader = reader
         self._options = options or {}
         self._unseen = unseen
+        self._seen_elsewhere: set[str] = set()
+        self.lines_of = lines_of
 
     @property
     def name(self) -> str:
@@ -84,25 +122,43 @@ class StreamSource:
     @property
     def unseen(self) -> dict[str, str]:
         """Fields that no row so far had though an option names them: that option, by name."""
-        return {name: self._options[name] for name in sorted(self._unseen)}
+        return {name: self._options[name] for name in sorted(self._unseen - self._seen_elsewhere)}
+
+    def saw(self, names: Iterable[str]) -> None:
+        """Whoever reads the lines has seen these fields."""
+        self._seen_elsewhere.update(names)
 
     async def batches(self) -> AsyncIterator[Rows]:
         """Yields the rows as they come, at most 256 at a time. See `Source.batches`."""
+        async for rows in self._read(self._reader):
+            yield rows
+
+    async def dealt(self, reader: DealingReader) -> AsyncIterator[Rows | LineBlock]:
+        """Yields what another reader makes of the input. Raises as `Source.batches` does."""
+        try:
+            async for item in self._read(reader):
+                yield item
+        except InputBroken:
+            for block in reader.broken():
+                yield block
+            raise
+
+    async def _read(self, reader: _Reader[Item]) -> AsyncIterator[Item]:
         try:
             async with aclosing(self._stream.chunks()) as chunks:
                 async for chunk in chunks:
-                    for rows in self._reader.feed(chunk):
-                        yield rows
+                    for item in reader.feed(chunk):
+                        yield item
                         # Chunks that were read ahead are there at once: let others have a turn.
                         await asyncio.sleep(0)
         except StreamBroken as broken:
             raise InputBroken(
-                f"{self.name}, line {self._reader.line}: the input breaks off: {broken}",
+                f"{self.name}, line {reader.line}: the input breaks off: {broken}",
                 hint="rows before that line were read; get a complete copy of the input",
                 changing=broken.changing,
             ) from None
-        for rows in self._reader.end():
-            yield rows
+        for item in reader.end():
+            yield item
 
     async def aclose(self) -> None:
         """Stops reading. Safe to call at any time, and more than once."""

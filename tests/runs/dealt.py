@@ -12,6 +12,7 @@ from batchkms.records import ErrorClass, Result
 from batchkms.reporting.summary import State, exit_code
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import Prefix, path_text
+from batchkms.runs.lots import encoded
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.shard import Shard
 from batchkms.sinks import sink_of
@@ -58,8 +59,8 @@ def share_output(
     async def write() -> str:
         output.begin()
         if header := sink.header():
-            await output.write([header])
-        await output.write(sink.encode(rows), [each.seq for each in rows])
+            await output.write(header)
+        await output.write(*encoded(rows, sink))
         return await output.complete()
 
     digest = asyncio.run(write())

@@ -28,13 +28,13 @@ async def test_the_output_has_its_name_only_when_it_is_complete(tmp_path: Path) 
     output = _output(tmp_path)
     output.create()
     output.begin()
-    await output.write([b"one\n"], [1])
+    await output.write(b"one\n", packed([1], [b"one\n"]))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "out.jsonl.partial",
         "out.jsonl.partial.sums",
     ]
     assert stat.S_IMODE(output.partial.stat().st_mode) == 0o600
-    await output.write([b"two\n"], [1])
+    await output.write(b"two\n", packed([1], [b"two\n"]))
     digest = await output.complete()
     output.publish()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.run.sums"]
@@ -47,7 +47,7 @@ async def test_an_abandoned_output_keeps_what_was_written(tmp_path: Path) -> Non
     output = _output(tmp_path)
     output.create()
     output.begin()
-    await output.write([b"one\n"], [1])
+    await output.write(b"one\n", packed([1], [b"one\n"]))
     await output.abandon()
     assert output.partial.read_bytes() == b"one\n"
     assert not output.path.exists()
@@ -57,7 +57,7 @@ async def test_an_output_without_any_row_is_not_left_behind(tmp_path: Path) -> N
     output = _output(tmp_path)
     output.create()
     output.begin()
-    await output.write([b"the,header\r\n"])
+    await output.write(b"the,header\r\n")
     await output.abandon()
     assert list(tmp_path.iterdir()) == []
     assert output.where(finished=False) == "none"
@@ -139,7 +139,7 @@ async def test_overwriting_keeps_the_old_output_until_the_new_one_is_complete(
     output = _output(tmp_path, overwrite=True)
     output.create()
     output.begin()
-    await output.write([b"new\n"], [1])
+    await output.write(b"new\n", packed([1], [b"new\n"]))
     assert output.path.read_bytes() == b"old\n"
     await output.complete()
     output.publish()
@@ -150,7 +150,7 @@ async def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) 
     output = _output(tmp_path)
     output.create()
     output.begin()
-    await output.write([b"ours\n"], [1])
+    await output.write(b"ours\n", packed([1], [b"ours\n"]))
     output.path.write_bytes(b"theirs\n")
     await output.complete()
     with pytest.raises(OutputError, match="another program made"):
@@ -188,7 +188,7 @@ async def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.Mo
     output = _output(tmp_path)
     output.create()
     output.begin()
-    await output.write([b"a row of some length\n"], [1])
+    await output.write(b"a row of some length\n", packed([1], [b"a row of some length\n"]))
     await output.complete()
     output.publish()
     assert output.path.read_bytes() == b"a row of some length\n"
@@ -202,7 +202,9 @@ async def test_a_group_that_does_not_fit_leaves_no_torn_row(
     output.begin()
     output.append(b"one\n", packed([1], [b"one\n"]))
     monkeypatch.setattr(os, "write", _full_after(6))
-    await output.write([b"a second row that is longer\n"], [1])
+    await output.write(
+        b"a second row that is longer\n", packed([1], [b"a second row that is longer\n"])
+    )
     with pytest.raises(OutputError, match="No space left") as caught:
         await output.abandon()
     assert caught.value.hint == "free some space, then run again with --resume"
@@ -215,7 +217,7 @@ async def test_a_failed_fsync_ends_the_output(
     output = _output(tmp_path)
     output.create()
     output.begin()
-    await output.write([b"one\n"], [1])
+    await output.write(b"one\n", packed([1], [b"one\n"]))
 
     def fail(fd: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))

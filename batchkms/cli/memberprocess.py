@@ -1,0 +1,207 @@
+"""A member of the team that does the rows of a run: `python -m batchkms.cli.memberprocess FD`.
+
+It begins with the job that comes over its socket, and ends at once when the socket does, which it
+does with the parent, however that dies. Signals are the parent's affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections import deque
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
+
+from batchkms.cli.batchloop import spare_the_collector
+from batchkms.cli.connect import connect_member
+from batchkms.cli.inputs import lines_of_input
+from batchkms.cli.logs import log_to_stderr
+from batchkms.cli.loops import loop_runner
+from batchkms.cli.operations import make_operation
+from batchkms.engine import Engine
+from batchkms.errors import BatchKmsError, RunStopped
+from batchkms.quota import Group
+from batchkms.records import Result
+from batchkms.runs.lots import encoded
+from batchkms.sinks import sink_of
+from batchkms.team.counts import Counts, MemberTally
+from batchkms.team.frames import Kind, Link, read_frame
+from batchkms.team.inbox import Inbox
+from batchkms.team.job import MemberJob
+from batchkms.team.messages import (
+    Digests,
+    Failed,
+    decode,
+    encode,
+    read_lines,
+    read_rows,
+    results_parts,
+)
+from batchkms.team.permits import RemoteQuotas
+
+TELL_EVERY_S = 0.25
+"""How often the counts of calls are told, if they have changed."""
+
+
+class _StoppedByParent(RunStopped):
+    """The parent knows why."""
+
+
+class MemberProcess:
+    """Does what comes over a socket, until no more will come."""
+
+    def __init__(self, job: MemberJob) -> None:
+        self._job = job
+        self._link = Link(self._received, partial(os._exit, 0))
+        self._sink = sink_of(job.format, job.columns[:])
+        self._tally = MemberTally()
+        self._inbox = Inbox(partial(lines_of_input, job.spec), self._tell_digests)
+        self._deals: deque[int] = deque()
+        self._quotas: RemoteQuotas | None = None
+        self._engine: Engine | None = None
+
+    async def run(self, connection: socket.socket) -> None:
+        """Does all of it, and tells how it came out."""
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_connection(lambda: self._link, sock=connection)
+        failed: Failed | None = None
+        try:
+            await self._work()
+        except _StoppedByParent:
+            pass
+        except BatchKmsError as error:
+            failed = Failed.of(error)
+        except Exception as error:
+            failed = Failed.of(_defect(error))
+        self._tell_calls()
+        self._link.send(Kind.ENDED, encode(failed))
+        self._link.close()
+        # `lost` ends the process once all was sent.
+        await loop.create_future()
+
+    async def _work(self) -> None:
+        job = self._job
+        async with AsyncExitStack() as stack:
+            connection = await connect_member(job.spec, job.server, stack)
+            operation = await make_operation(job.spec, connection, stack)
+            self._quotas = RemoteQuotas(
+                operation.groups, ask=self._ask, throttled=self._tell_throttled
+            )
+            self._limit(job.limited)
+            stack.push_async_callback(self._quotas.aclose)
+            self._engine = Engine(
+                operation,
+                quotas=self._quotas,
+                retry=job.spec.retry_policy(),
+                options=job.engine_options(),
+                tally=self._tally,
+            )
+            telling = asyncio.create_task(self._keep_telling())
+            stack.callback(telling.cancel)
+            self._link.send(Kind.READY)
+            async with aclosing(self._engine.run(self._inbox.batches())) as lots:
+                async for results in lots:
+                    self._give(results)
+
+    def _received(self, kind: Kind, payload: bytes) -> None:
+        if kind is Kind.LINES:
+            block = read_lines(payload)
+            self._deals.append(block.rows)
+            self._inbox.put(block)
+        elif kind is Kind.ROWS:
+            rows = read_rows(payload)
+            self._deals.append(len(rows))
+            self._inbox.put(rows)
+        elif kind is Kind.PERMITS and self._quotas is not None:
+            group, permits = decode(payload)
+            self._quotas.remote(Group(group)).give(permits)
+        elif kind is Kind.LIMITS:
+            self._limit(decode(payload))
+        elif kind is Kind.NO_MORE:
+            self._inbox.end()
+        elif self._engine is not None:
+            self._told(kind, payload, self._engine)
+
+    def _told(self, kind: Kind, payload: bytes, engine: Engine) -> None:
+        if kind is Kind.CONCURRENCY:
+            engine.set_concurrency(decode(payload))
+        elif kind is Kind.DRAIN:
+            engine.drain()
+        elif kind is Kind.STOP:
+            engine.stop(_StoppedByParent("the run was stopped"))
+
+    def _limit(self, limited: dict[str, bool]) -> None:
+        if self._quotas is not None:
+            self._quotas.limit({Group(name): is_limited for name, is_limited in limited.items()})
+
+    def _give(self, results: list[Result]) -> None:
+        """Gives results back, with `by_deal` no two deals in one lot."""
+        if not self._job.by_deal:
+            self._give_lot(results)
+            return
+        while results:
+            rows = min(self._deals[0], len(results))
+            self._give_lot(results[:rows])
+            results = results[rows:]
+            self._deals[0] -= rows
+            if not self._deals[0]:
+                self._deals.popleft()
+
+    def _give_lot(self, results: list[Result]) -> None:
+        lot = encoded(results, self._sink)
+        self._link.send(Kind.RESULTS, *results_parts(lot, Counts.of(results)))
+
+    def _ask(self, group: Group, first_tries: int, retries: int) -> None:
+        self._link.send(Kind.WANTED, encode((group, first_tries, retries)))
+
+    def _tell_throttled(self, group: Group) -> None:
+        self._link.send(Kind.THROTTLED, encode(group))
+
+    def _tell_digests(self, digests: Digests) -> None:
+        if digests.blocks or digests.seen:
+            self._link.send(Kind.DIGESTS, encode(digests))
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            self._tell_calls()
+
+    def _tell_calls(self) -> None:
+        engine = self._engine
+        queued, outage = (engine.queued, engine.outage) if engine is not None else (0, False)
+        if (news := self._tally.news(queued=queued, outage=outage)) is not None:
+            self._link.send(Kind.STATUS, encode(news))
+
+
+def _defect(error: Exception) -> RunStopped:
+    # The exception's own text is left out: it could quote a secret.
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    places = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
+    return RunStopped(
+        f"internal error: {type(error).__name__} in {places}",
+        hint="this is a defect of batchkms: please report this line; results written so far are "
+        "kept",
+    )
+
+
+def main(fd: int) -> None:
+    """Does the job that comes over a socket; never returns."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # Core dumps are off already: limits are inherited, and the parent has lowered its own.
+    connection = socket.socket(fileno=fd)
+    first = read_frame(connection)
+    if first is None:
+        os._exit(0)
+    job = MemberJob.unpacked(first[1])
+    log_to_stderr(level=job.spec.log_level, log_format=job.spec.log_format)
+    spare_the_collector()
+    loop_runner(job.spec)(MemberProcess(job).run(connection))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,126 @@
+"""What a member is given to do: rows as they are, or lines of which it makes rows."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from batchkms.blockdigest import BLOCK_ROWS
+from batchkms.engine import Batch
+from batchkms.errors import RunStopped
+from batchkms.runs.fingerprint import digested
+from batchkms.sources.jsonl import JsonlReader
+from batchkms.sources.lineblocks import LineBlock
+from batchkms.team.messages import BlockOfRows, Digests
+
+Tell = Callable[[Digests], None]
+
+
+class Inbox:
+    """Rows on their way to the engine of a member. `tell` is given what was read of lines."""
+
+    def __init__(self, make_reader: Callable[[], JsonlReader], tell: Tell) -> None:
+        self._make_reader = make_reader
+        self._lines: LineRows | None = None
+        self._tell = tell
+        self._items: deque[Batch | LineBlock] = deque()
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, item: Batch | LineBlock) -> None:
+        """Something to do has come."""
+        self._items.append(item)
+        self._wake()
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._ended = True
+        self._wake()
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """Yields the rows. Raises RunStopped where lines are no ordinary rows."""
+        while True:
+            while not self._items:
+                if self._ended:
+                    self._tell_rest()
+                    return
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
+            item = self._items.popleft()
+            if not isinstance(item, LineBlock):
+                yield item
+                continue
+            for rows in self._rows_of(item):
+                yield rows
+                await asyncio.sleep(0)
+
+    def _rows_of(self, block: LineBlock) -> Iterator[Batch]:
+        if self._lines is None:
+            self._lines = LineRows(self._make_reader())
+        yield from self._lines.read(block)
+        self._tell(self._lines.news())
+
+    def _tell_rest(self) -> None:
+        if self._lines is not None:
+            self._tell(self._lines.rest())
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class LineRows:
+    """Makes rows of blocks of lines, and digests them as `InputRows` would."""
+
+    def __init__(self, reader: JsonlReader) -> None:
+        self._reader = reader
+        self._unseen = set(reader.unseen)
+        self._number = 0
+        self._open: list[bytes] = []
+        self._blocks: list[BlockOfRows] = []
+
+    def read(self, block: LineBlock) -> Iterator[Batch]:
+        """Yields the rows of a block. Raises RunStopped if one of them has a `seq` of its own."""
+        if block.rows_before % BLOCK_ROWS == 0:
+            self._number, self._open = block.rows_before // BLOCK_ROWS, []
+        for rows in self._reader.block(block):
+            if self._reader.first_own is not None:
+                raise _result_row(self._reader.first_own)
+            self._digest(rows)
+            yield rows
+
+    def news(self) -> Digests:
+        """What was read since it was last asked for."""
+        seen = self._unseen - self._reader.unseen
+        self._unseen -= seen
+        blocks, self._blocks = self._blocks, []
+        return Digests(blocks, sorted(seen))
+
+    def rest(self) -> Digests:
+        """The block at the end of the input, if it has fewer rows than others."""
+        if self._open:
+            self._close(self._open)
+            self._open = []
+        return self.news()
+
+    def _digest(self, rows: Batch) -> None:
+        texts = self._open + [*map(digested, rows)]
+        whole = len(texts) // BLOCK_ROWS * BLOCK_ROWS
+        for at in range(0, whole, BLOCK_ROWS):
+            self._close(texts[at : at + BLOCK_ROWS])
+        self._open = texts[whole:]
+
+    def _close(self, texts: list[bytes]) -> None:
+        digest = hashlib.sha256(b"".join(texts)).digest()
+        self._blocks.append(BlockOfRows(self._number, len(texts), digest))
+        self._number += 1
+
+
+def _result_row(ordinal: int) -> RunStopped:
+    return RunStopped(
+        f"row {ordinal:,} of the input is a row of a result file, with a seq of its own, and the "
+        "rows before it are not: such an input has to be read by one process",
+        hint="go on with --resume --processes 1, or leave the column seq out of the input",
+    )

@@ -1,0 +1,79 @@
+"""What a member is told first: all that it needs to make the calls of a run."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field, replace
+
+from batchkms.engine import EngineOptions, MaxFailures
+from batchkms.job import JobSpec
+from batchkms.kms.credentials import Credentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server of the run's own, which its members cannot find by themselves."""
+
+    endpoint: str
+    region: str
+    credentials: Credentials = field(repr=False)
+    demo_key_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberJob:
+    """The job of the run and the member's part in it, `number` from 1.
+
+    `format` and `columns` are those of the results, `limited` are the quota groups that have a
+    limit. `by_deal` says that a lot may only have rows that were dealt together.
+    """
+
+    spec: JobSpec
+    number: int
+    server: Server | None
+    format: str
+    columns: tuple[str, ...]
+    limited: dict[str, bool]
+    by_deal: bool
+
+    def engine_options(self) -> EngineOptions:
+        """The bounds of the member: how many rows it holds, its parent sees to.
+
+        So does the parent to what becomes of the run when rows fail.
+        """
+        whole = self.spec.engine_options()
+        return replace(
+            whole,
+            concurrency=share(whole.concurrency, self.number, self.spec.processes),
+            queue_records=rows_under_way(self.spec),
+            max_failures=MaxFailures(),
+            stops_when_all_fail=False,
+        )
+
+    def packed(self) -> bytes:
+        """All of it, for a socket between two processes of one run."""
+        return pickle.dumps(self)
+
+    @staticmethod
+    def unpacked(data: bytes) -> MemberJob:
+        """What `packed` has made."""
+        job = pickle.loads(data)  # noqa: S301 - from the parent, over a socket nobody else has
+        if not isinstance(job, MemberJob):
+            raise TypeError("this is no job")
+        return job
+
+
+QUEUE_OF_EACH = 4_000
+"""Rows read ahead for each process, unless `--queue-size` says how many there may be in all: each
+has to have some to go on with while others are on their way."""
+
+
+def rows_under_way(spec: JobSpec) -> int:
+    """How many rows may be dealt and not written yet, in all processes of a run."""
+    queue = spec.queue_size if "queue_size" in spec.given else QUEUE_OF_EACH * spec.processes
+    return queue + spec.concurrency
+
+
+def share(whole: int, number: int, members: int) -> int:
+    """The part of a member, from 1: together they have the whole, but each at least 1."""
+    return max(1, whole // members + (number <= whole % members))

@@ -1,0 +1,223 @@
+"""One process of a team, as its parent sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from batchkms.engine import Batch
+from batchkms.errors import BatchKmsError, RunStopped
+from batchkms.quota import Group, Quotas
+from batchkms.runs.lots import Lot
+from batchkms.sources.lineblocks import LineBlock
+from batchkms.team.counts import Calls, Counts
+from batchkms.team.frames import Kind, Link
+from batchkms.team.messages import (
+    Digests,
+    Failed,
+    decode,
+    encode,
+    lines_parts,
+    read_results,
+    rows_part,
+)
+from batchkms.team.permits import Granter
+
+SOCKET_BUFFER_BYTES = 1024 * 1024
+"""The system may allow less."""
+
+MODULE = "batchkms.cli.memberprocess"
+
+
+class Deal(msgspec.Struct):
+    """What was dealt together: as which one, and how many rows of it are not back or written."""
+
+    number: int
+    size_bytes: int
+    not_back: int
+    not_written: int
+
+
+class Listener(Protocol):
+    """Who is told what comes from a member."""
+
+    def results(self, member: Member, lot: Lot, counts: Counts, deal: Deal) -> None:
+        """Rows are done; with `by_deal` they are all of this deal."""
+
+    def digests(self, digests: Digests) -> None:
+        """Blocks of rows were read."""
+
+    def calls(self, calls: Calls) -> None:
+        """Calls were made."""
+
+    def failed(self, error: BatchKmsError) -> None:
+        """The member cannot go on."""
+
+
+class Member:
+    """A process with an engine of its own. `ready` and `ended` are done then."""
+
+    def __init__(self, number: int, of: int, *, quotas: Quotas, listener: Listener) -> None:
+        self.number = number
+        self.last_calls = Calls()
+        self.not_written = 0
+        """Rows that it was dealt, less those whose results were written."""
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.Event()
+        self._name = f"process {number} of {of}"
+        self._quotas = quotas
+        self._listener = listener
+        self._granter = Granter(quotas, give=self._give)
+        self._link = Link(self._received, self._lost)
+        self._deals: deque[Deal] = deque()
+        self._back: deque[Deal] = deque()
+        self._process: asyncio.subprocess.Process | None = None
+        self._told_end = False
+        self._burying: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The number of its process."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self, job: bytes) -> None:
+        """Starts it and tells it its job."""
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            # A lot of rows is to go in one piece: each wait for room costs two wake-ups.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                *_command(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                # Not in the terminal's group: an interrupt drains the run, and this with it.
+                start_new_session=True,
+            )
+        await asyncio.get_running_loop().create_unix_connection(lambda: self._link, sock=ours)
+        self._link.send(Kind.JOB, job)
+
+    def deal(self, number: int, item: Batch | LineBlock, rows: int, size_bytes: int) -> None:
+        """Gives it rows to do."""
+        deal = Deal(number, size_bytes, rows, rows)
+        self._deals.append(deal)
+        self._back.append(deal)
+        self.not_written += rows
+        if isinstance(item, LineBlock):
+            self._link.send(Kind.LINES, *lines_parts(item))
+        else:
+            self._link.send(Kind.ROWS, rows_part(item))
+
+    def written(self, rows: int) -> int:
+        """So many of its rows were written; the bytes of deals that are done with that."""
+        self.not_written -= rows
+        size_bytes = 0
+        while rows:
+            deal = self._deals[0]
+            part = min(rows, deal.not_written)
+            deal.not_written -= part
+            rows -= part
+            if not deal.not_written:
+                size_bytes += self._deals.popleft().size_bytes
+        return size_bytes
+
+    def tell(self, kind: Kind, content: object = None) -> None:
+        """Tells it something that needs no answer."""
+        self._link.send(kind, *([] if content is None else [encode(content)]))
+
+    async def aclose(self) -> None:
+        """Ends the process, if it has not ended by itself."""
+        self._granter.close()
+        self._told_end = True
+        self._link.close()
+        if self._process is None:
+            return
+        ended = asyncio.ensure_future(self._process.wait())
+        done, _ = await asyncio.wait([ended], timeout=5.0)
+        if not done:
+            self._process.kill()
+        await ended
+
+    def _received(self, kind: Kind, payload: bytes) -> None:
+        if kind is Kind.RESULTS:
+            self._take_results(payload)
+        elif kind is Kind.WANTED:
+            group, first_tries, retries = decode(payload)
+            self._granter.want(Group(group), first_tries, retries)
+        elif kind is Kind.THROTTLED:
+            self._quotas[Group(decode(payload))].throttled()
+        elif kind is Kind.DIGESTS:
+            self._listener.digests(msgspec.msgpack.decode(payload, type=Digests))
+        elif kind is Kind.STATUS:
+            self.last_calls = msgspec.msgpack.decode(payload, type=Calls)
+            self._listener.calls(self.last_calls)
+        elif kind is Kind.READY and not self.ready.done():
+            self.ready.set_result(None)
+        elif kind is Kind.ENDED:
+            self._end(msgspec.msgpack.decode(payload, type=Failed | None))
+
+    def _take_results(self, payload: bytes) -> None:
+        lot, counts = read_results(payload)
+        rows, deal = counts.rows, self._back[0]
+        while rows:
+            part = min(rows, self._back[0].not_back)
+            self._back[0].not_back -= part
+            rows -= part
+            if not self._back[0].not_back:
+                self._back.popleft()
+        self._listener.results(self, lot, counts, deal)
+
+    def _give(self, group: Group, permits: int) -> None:
+        self._link.send(Kind.PERMITS, encode((group, permits)))
+
+    def _end(self, failed: Failed | None) -> None:
+        self._told_end = True
+        self._granter.close()
+        if failed is not None:
+            self._fail(failed.error())
+        self.ended.set()
+
+    def _fail(self, error: BatchKmsError) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(error)
+        else:
+            self._listener.failed(error)
+
+    def _lost(self) -> None:
+        if not self._told_end:
+            self._burying = asyncio.create_task(self._bury())
+
+    async def _bury(self) -> None:
+        """Tells how a process died that was to go on."""
+        code = await self._process.wait() if self._process is not None else 0
+        self._granter.close()
+        how = f"was ended by {_signal(-code)}" if code < 0 else f"ended with the exit code {code}"
+        self._fail(
+            RunStopped(
+                f"{self._name} {how} in the middle of its work",
+                hint="go on with --resume, if memory was short with fewer --processes",
+            )
+        )
+        self.ended.set()
+
+
+def _command(fd: int) -> Sequence[str]:
+    """What starts a process; modules beside the input are never taken for ours."""
+    here = {"", os.getcwd()}.intersection(sys.path)
+    return [sys.executable, *([] if here else ["-P"]), "-m", MODULE, str(fd)]
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
