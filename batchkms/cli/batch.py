@@ -80,7 +80,7 @@ def run_job(
 
         return run_check(spec)
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return loop_runner(spec)(_run(spec, again, retry, then))
+    return loop_runner()(_run(spec, again, retry, then))
 
 
 async def _run(

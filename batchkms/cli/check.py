@@ -60,7 +60,7 @@ def run_check(spec: JobSpec) -> int:
     failing = spec.output if spec.command == "check" else ""
     replace = spec.overwrite or spec.resume
     with failing_rows(failing, input_path=spec.input, replace=replace) as on_failing:
-        report = loop_runner(spec)(_report(spec, on_failing))
+        report = loop_runner()(_report(spec, on_failing))
     if spec.summary == "json":
         put(ascii_json(report.as_json()))
     else:

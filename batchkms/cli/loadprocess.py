@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from batchkms.childprocess import Frames, leave_signals_to_parent
 from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.logs import log_to_stderr
-from batchkms.cli.loops import fast_runner
+from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import tell_error
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.kms.endpoint import Endpoint
@@ -211,4 +211,4 @@ def _end_for(error: BaseException) -> NoReturn:
 
 if __name__ == "__main__":
     leave_signals_to_parent()
-    fast_runner()(_serve(int(sys.argv[1])))
+    loop_runner()(_serve(int(sys.argv[1])))

@@ -20,7 +20,7 @@ from batchkms.cli.loadcaller import Work, open_caller
 from batchkms.cli.loadfiles import LoadFiles
 from batchkms.cli.loadplan import say_plan
 from batchkms.cli.logs import log_to_stderr
-from batchkms.cli.loops import fast_runner
+from batchkms.cli.loops import loop_runner
 from batchkms.cli.main import command_options, printable
 from batchkms.cli.metrics import load_metrics
 from batchkms.cli.running import end_on_signals, signals_drain
@@ -78,7 +78,7 @@ def run_loadtest(spec: JobSpec) -> int:
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
     if spec.dry_run:
         return say_plan(spec)
-    return fast_runner()(_run(spec))
+    return loop_runner()(_run(spec))
 
 
 async def _run(spec: JobSpec) -> int:

@@ -200,7 +200,7 @@ def main(fd: int) -> None:
     job = MemberJob.unpacked(first[1])
     log_to_stderr(level=job.spec.log_level, log_format=job.spec.log_format)
     spare_the_collector()
-    loop_runner(job.spec)(MemberProcess(job).run(connection))
+    loop_runner()(MemberProcess(job).run(connection))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def run_verify(spec: JobSpec, *, again: JobReader | None = None) -> int:
     Raises ConfigError, InputError, RunStopped.
     """
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return loop_runner(spec)(_run(spec, again))
+    return loop_runner()(_run(spec, again))
 
 
 async def _run(spec: JobSpec, again: JobReader | None) -> int:
