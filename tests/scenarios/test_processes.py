@@ -56,7 +56,6 @@ def _manifest(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("in.jsonl", ()),
         ("in.jsonl", ("--limit", "333")),
         ("in.jsonl", ("--queue-size", "20", "--ordered")),
         ("in.jsonl.gz", ("--keep", "id2", "--summary", "json")),
@@ -173,9 +172,8 @@ def _alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("then", ["1", "3"])
 async def test_a_run_whose_member_is_killed_is_stopped_and_goes_on(
-    batchkms: Program, kms: Emulator, then: str
+    batchkms: Program, kms: Emulator
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
     run = _Running(batchkms, kms)
@@ -188,7 +186,7 @@ async def test_a_run_whose_member_is_killed_is_stopped_and_goes_on(
     assert not any(map(_alive, members))
     partial = results_in(batchkms.folder / "out.jsonl.partial")
     assert len(partial) < ROWS
-    more = ["--rate", "off", "--processes", then]
+    more = ["--rate", "off", "--processes", "3"]
     ended = await batchkms.beside(*run.command, *more, environ=credentials(kms))
     assert ended.code == 0, ended.stderr
     await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"))
