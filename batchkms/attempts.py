@@ -214,7 +214,7 @@ class _Case:
                     if probing or not gate.active:
                         return await self._tried(group, call, probing=probing)
                 continue
-            if quota.per_second is not None:
+            if not quota.unlimited:
                 await quota.acquire(first=self.error is not None)
                 if gate.active:
                     continue  # an outage began meanwhile: this call would be one of a crowd

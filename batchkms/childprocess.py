@@ -8,6 +8,7 @@ parent, who is told of them and tells it; it ends when the socket does, however 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -21,6 +22,9 @@ from batchkms.errors import ConfigError
 _LENGTH_BYTES = 4
 MOST_FRAME_BYTES = 256 * 1024 * 1024
 """Far over anything that is said; what is longer is no frame."""
+
+_SOCKET_BUFFER_BYTES = 1024 * 1024
+"""The system may allow less."""
 
 _LEFT_TO_THE_PARENT = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -55,7 +59,15 @@ class Frames(asyncio.Protocol):
             if len(buffer) - body < length:
                 break
             begin = body + length
-            self._on_frame(bytes(memoryview(buffer)[body:begin]))
+            with memoryview(buffer) as view:
+                frame = bytes(view[body:begin])
+            try:
+                self._on_frame(frame)
+            except Exception:
+                # A defect. What comes behind it must not be done as if it had not been there.
+                if self._transport is not None:
+                    self._transport.abort()
+                raise
         if begin:
             del buffer[:begin]
 
@@ -64,11 +76,11 @@ class Frames(asyncio.Protocol):
         self._transport = None
         self._on_end()
 
-    def send(self, frame: bytes) -> None:
-        """Sends one, without waiting; nothing if the other end is gone."""
+    def send(self, *parts: bytes) -> None:
+        """Sends one, of these parts, without waiting; nothing if the other end is gone."""
         if self._transport is not None:
-            self._transport.write(len(frame).to_bytes(_LENGTH_BYTES))
-            self._transport.write(frame)
+            length = sum(map(len, parts)).to_bytes(_LENGTH_BYTES)
+            self._transport.write(b"".join((length, *parts)))
 
     @property
     def waiting_bytes(self) -> int:
@@ -98,12 +110,15 @@ class ChildProcess:
                 "several processes are for Linux and macOS", hint="leave out --processes"
             )
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            # What is sent is to go in one piece: each wait for room costs two wake-ups.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
         try:
             with theirs, _signals_wait():
                 number = theirs.fileno()
                 # Not asyncio's own: uvloop lets no child inherit which signals wait.
                 process = subprocess.Popen(  # noqa: ASYNC220, S603 - a millisecond, and our own
-                    [sys.executable, "-m", module, str(number)],
+                    [*_python(), "-m", module, str(number)],
                     pass_fds=[number],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -123,9 +138,9 @@ class ChildProcess:
         """Its process id."""
         return self._process.pid
 
-    def send(self, frame: bytes) -> None:
-        """Sends it a frame, without waiting."""
-        self._frames.send(frame)
+    def send(self, *parts: bytes) -> None:
+        """Sends it a frame of these parts, without waiting."""
+        self._frames.send(*parts)
 
     async def ended(self, limit_s: float) -> int:
         """Lets go of it, waits until it has ended, and kills it after so long; its exit code."""
@@ -140,9 +155,36 @@ class ChildProcess:
         return code
 
 
+def first_frame(connection: socket.socket) -> bytes | None:
+    """The first frame, read before there is an event loop; None if the other end is gone."""
+    length = _exactly(connection, _LENGTH_BYTES)
+    return None if length is None else _exactly(connection, int.from_bytes(length))
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            return None
+        data += part
+    return bytes(data)
+
+
+def _python() -> list[str]:
+    """What starts an interpreter that takes no module beside the input for one of ours."""
+    here = {"", os.getcwd()}.intersection(sys.path)
+    return [sys.executable, *([] if here else ["-P"])]
+
+
 def ending_text(exit_code: int) -> str:
     """How a process ended, as the end of a sentence about it."""
-    return f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with {exit_code}"
+    if exit_code >= 0:
+        return f"exited with {exit_code}"
+    try:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"was killed by signal {-exit_code}"
 
 
 def leave_signals_to_parent() -> None:

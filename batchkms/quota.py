@@ -45,6 +45,10 @@ GUARD_S = 0.006
 """Added to the window, so that a call that travelled faster than the one a second before it
 does not arrive inside that one's second. It costs 0.6% of the quota."""
 
+COLD_S = 0.05
+"""How much later than later ones the calls of the first second may arrive, which open connections
+and load what answers are read with: the second one begins later by so much. It is lost once."""
+
 LOTS_PER_SECOND = 60
 """Above this rate permits are given several at a time, at 300 calls/s five every 17 ms: what a
 paced run takes is mostly to be woken up, and calls that go together are answered together."""
@@ -82,9 +86,11 @@ class PermitRing:
 
     def give(self, permits: int, now: float) -> None:
         """Records that so many permits were given."""
+        times = self._times
         for _ in range(permits):
-            self._times[self._next] = now
-            self._next = (self._next + 1) % len(self._times)
+            cold = times[self._next] == -math.inf
+            times[self._next] = now + COLD_S if cold else now
+            self._next = (self._next + 1) % len(times)
 
 
 class Pace:
@@ -156,6 +162,11 @@ class Quota:
         self.per_second = per_second
         while self.per_second is None and self._drop_cancelled():
             self._hand_out()
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether nobody has to wait for a permit."""
+        return self.per_second is None
 
     def pace(self) -> float | None:
         """The rate aimed at now, in calls per second; None without a limit."""

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from batchkms._version import __version__
+from batchkms.childprocess import ending_text
 from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Target, find_target
 from batchkms.cli.inputs import open_input
@@ -125,9 +126,8 @@ async def _attacked(spec: JobSpec, target: Target, test: LoadTest) -> RunStopped
 
 
 def _emulator_lost(exit_code: int) -> RunStopped:
-    how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with {exit_code}"
     return RunStopped(
-        f"the emulator of this test {how}",
+        f"the emulator of this test {ending_text(exit_code)}",
         hint="run the test again, or an emulator of your own: batchkms emulator",
     )
 

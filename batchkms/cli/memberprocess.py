@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -16,6 +15,7 @@ from collections import deque
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 
+from batchkms.childprocess import Frames, first_frame, leave_signals_to_parent
 from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import connect_member
 from batchkms.cli.inputs import lines_of_input
@@ -29,14 +29,16 @@ from batchkms.records import Result
 from batchkms.runs.lots import encoded
 from batchkms.sinks import sink_of
 from batchkms.team.counts import Counts, MemberTally
-from batchkms.team.frames import Kind, Link, read_frame
 from batchkms.team.inbox import Inbox
 from batchkms.team.job import MemberJob
 from batchkms.team.messages import (
     Digests,
     Failed,
+    Kind,
     decode,
     encode,
+    head,
+    read_frame,
     read_lines,
     read_rows,
     results_parts,
@@ -56,7 +58,7 @@ class MemberProcess:
 
     def __init__(self, job: MemberJob) -> None:
         self._job = job
-        self._link = Link(self._received, partial(os._exit, 0))
+        self._frames = Frames(self._on_frame, partial(os._exit, 0))
         self._sink = sink_of(job.format, job.columns[:])
         self._tally = MemberTally()
         self._inbox = Inbox(partial(lines_of_input, job.spec), self._tell_digests)
@@ -67,7 +69,7 @@ class MemberProcess:
     async def run(self, connection: socket.socket) -> None:
         """Does all of it, and tells how it came out."""
         loop = asyncio.get_running_loop()
-        await loop.create_unix_connection(lambda: self._link, sock=connection)
+        await loop.create_connection(lambda: self._frames, sock=connection)
         failed: Failed | None = None
         try:
             await self._work()
@@ -78,8 +80,8 @@ class MemberProcess:
         except Exception as error:
             failed = Failed.of(_defect(error))
         self._tell_calls()
-        self._link.send(Kind.ENDED, encode(failed))
-        self._link.close()
+        self._send(Kind.ENDED, encode(failed))
+        self._frames.close()
         # `lost` ends the process once all was sent.
         await loop.create_future()
 
@@ -102,10 +104,16 @@ class MemberProcess:
             )
             telling = asyncio.create_task(self._keep_telling())
             stack.callback(telling.cancel)
-            self._link.send(Kind.READY)
+            self._send(Kind.READY)
             async with aclosing(self._engine.run(self._inbox.batches())) as lots:
                 async for results in lots:
                     self._give(results)
+
+    def _send(self, kind: Kind, *parts: bytes) -> None:
+        self._frames.send(head(kind), *parts)
+
+    def _on_frame(self, frame: bytes) -> None:
+        self._received(*read_frame(frame))
 
     def _received(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.LINES:
@@ -153,17 +161,17 @@ class MemberProcess:
 
     def _give_lot(self, results: list[Result]) -> None:
         lot = encoded(results, self._sink)
-        self._link.send(Kind.RESULTS, *results_parts(lot, Counts.of(results)))
+        self._send(Kind.RESULTS, *results_parts(lot, Counts.of(results)))
 
     def _ask(self, group: Group, first_tries: int, retries: int) -> None:
-        self._link.send(Kind.WANTED, encode((group, first_tries, retries)))
+        self._send(Kind.WANTED, encode((group, first_tries, retries)))
 
     def _tell_throttled(self, group: Group) -> None:
-        self._link.send(Kind.THROTTLED, encode(group))
+        self._send(Kind.THROTTLED, encode(group))
 
     def _tell_digests(self, digests: Digests) -> None:
         if digests.blocks or digests.seen:
-            self._link.send(Kind.DIGESTS, encode(digests))
+            self._send(Kind.DIGESTS, encode(digests))
 
     async def _keep_telling(self) -> None:
         while True:
@@ -174,7 +182,7 @@ class MemberProcess:
         engine = self._engine
         queued, outage = (engine.queued, engine.outage) if engine is not None else (0, False)
         if (news := self._tally.news(queued=queued, outage=outage)) is not None:
-            self._link.send(Kind.STATUS, encode(news))
+            self._send(Kind.STATUS, encode(news))
 
 
 def _defect(error: Exception) -> RunStopped:
@@ -190,14 +198,13 @@ def _defect(error: Exception) -> RunStopped:
 
 def main(fd: int) -> None:
     """Does the job that comes over a socket; never returns."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    leave_signals_to_parent()
     # Core dumps are off already: limits are inherited, and the parent has lowered its own.
     connection = socket.socket(fileno=fd)
-    first = read_frame(connection)
+    first = first_frame(connection)
     if first is None:
         os._exit(0)
-    job = MemberJob.unpacked(first[1])
+    job = MemberJob.unpacked(read_frame(first)[1])
     log_to_stderr(level=job.spec.log_level, log_format=job.spec.log_format)
     spare_the_collector()
     loop_runner()(MemberProcess(job).run(connection))

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import sys
 from collections import deque
-from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
+from batchkms.childprocess import ChildProcess, ending_text
 from batchkms.engine import Batch
 from batchkms.errors import BatchKmsError, RunStopped
 from batchkms.quota import Group, Quotas
 from batchkms.runs.lots import Lot
 from batchkms.sources.lineblocks import LineBlock
 from batchkms.team.counts import Calls, Counts
-from batchkms.team.frames import Kind, Link
 from batchkms.team.messages import (
     Digests,
     Failed,
+    Kind,
     decode,
     encode,
+    head,
     lines_parts,
+    read_frame,
     read_results,
     rows_part,
 )
 from batchkms.team.permits import Granter
 
-SOCKET_BUFFER_BYTES = 1024 * 1024
-"""The system may allow less."""
-
 MODULE = "batchkms.cli.memberprocess"
+
+ENDS_WITHIN_S = 5.0
+"""A process that was told to end and has not by then is killed."""
 
 
 class Deal(msgspec.Struct):
@@ -76,10 +74,9 @@ class Member:
         self._quotas = quotas
         self._listener = listener
         self._granter = Granter(quotas, give=self._give)
-        self._link = Link(self._received, self._lost)
         self._deals: deque[Deal] = deque()
         self._back: deque[Deal] = deque()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ChildProcess | None = None
         self._told_end = False
         self._burying: asyncio.Task[None] | None = None
 
@@ -90,21 +87,8 @@ class Member:
 
     async def start(self, job: bytes) -> None:
         """Starts it and tells it its job."""
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            # A lot of rows is to go in one piece: each wait for room costs two wake-ups.
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-        with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                *_command(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                # Not in the terminal's group: an interrupt drains the run, and this with it.
-                start_new_session=True,
-            )
-        await asyncio.get_running_loop().create_unix_connection(lambda: self._link, sock=ours)
-        self._link.send(Kind.JOB, job)
+        self._process = await ChildProcess.start(MODULE, on_frame=self._on_frame, on_end=self._lost)
+        self._send(Kind.JOB, job)
 
     def deal(self, number: int, item: Batch | LineBlock, rows: int, size_bytes: int) -> None:
         """Gives it rows to do."""
@@ -113,9 +97,9 @@ class Member:
         self._back.append(deal)
         self.not_written += rows
         if isinstance(item, LineBlock):
-            self._link.send(Kind.LINES, *lines_parts(item))
+            self._send(Kind.LINES, *lines_parts(item))
         else:
-            self._link.send(Kind.ROWS, rows_part(item))
+            self._send(Kind.ROWS, rows_part(item))
 
     def written(self, rows: int) -> int:
         """So many of its rows were written; the bytes of deals that are done with that."""
@@ -132,20 +116,21 @@ class Member:
 
     def tell(self, kind: Kind, content: object = None) -> None:
         """Tells it something that needs no answer."""
-        self._link.send(kind, *([] if content is None else [encode(content)]))
+        self._send(kind, *([] if content is None else [encode(content)]))
 
     async def aclose(self) -> None:
         """Ends the process, if it has not ended by itself."""
         self._granter.close()
         self._told_end = True
-        self._link.close()
-        if self._process is None:
-            return
-        ended = asyncio.ensure_future(self._process.wait())
-        done, _ = await asyncio.wait([ended], timeout=5.0)
-        if not done:
-            self._process.kill()
-        await ended
+        if self._process is not None:
+            await self._process.ended(ENDS_WITHIN_S)
+
+    def _send(self, kind: Kind, *parts: bytes) -> None:
+        if self._process is not None:
+            self._process.send(head(kind), *parts)
+
+    def _on_frame(self, frame: bytes) -> None:
+        self._received(*read_frame(frame))
 
     def _received(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.RESULTS:
@@ -177,7 +162,7 @@ class Member:
         self._listener.results(self, lot, counts, deal)
 
     def _give(self, group: Group, permits: int) -> None:
-        self._link.send(Kind.PERMITS, encode((group, permits)))
+        self._send(Kind.PERMITS, encode((group, permits)))
 
     def _end(self, failed: Failed | None) -> None:
         self._told_end = True
@@ -198,26 +183,12 @@ class Member:
 
     async def _bury(self) -> None:
         """Tells how a process died that was to go on."""
-        code = await self._process.wait() if self._process is not None else 0
+        code = 0 if self._process is None else await self._process.ended(ENDS_WITHIN_S)
         self._granter.close()
-        how = f"was ended by {_signal(-code)}" if code < 0 else f"ended with the exit code {code}"
         self._fail(
             RunStopped(
-                f"{self._name} {how} in the middle of its work",
+                f"{self._name} {ending_text(code)} in the middle of its work",
                 hint="go on with --resume, if memory was short with fewer --processes",
             )
         )
         self.ended.set()
-
-
-def _command(fd: int) -> Sequence[str]:
-    """What starts a process; modules beside the input are never taken for ours."""
-    here = {"", os.getcwd()}.intersection(sys.path)
-    return [sys.executable, *([] if here else ["-P"]), "-m", MODULE, str(fd)]
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

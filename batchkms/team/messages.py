@@ -1,9 +1,13 @@
-"""What messages hold, and how it is written."""
+"""Messages between a parent and a member: their kinds, what they hold, and how it is written.
+
+frame    kind (1 byte) | payload
+"""
 
 from __future__ import annotations
 
 import pickle
 import struct
+from enum import IntEnum
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +21,47 @@ from batchkms.team.counts import Counts
 
 _RESULTS = struct.Struct("<II")
 _LINES = struct.Struct("<QQII")
+
+
+class Kind(IntEnum):
+    """What a message is. To the member, then from it."""
+
+    JOB = 1
+    """All that it needs to begin; the first one."""
+    ROWS = 2
+    """Rows to do, as they were read."""
+    LINES = 3
+    """Lines of the input, of which it is to make rows itself."""
+    PERMITS = 4
+    LIMITS = 5
+    """Which quota groups have a limit."""
+    CONCURRENCY = 6
+    NO_MORE = 7
+    """No more rows will come."""
+    DRAIN = 8
+    STOP = 9
+
+    READY = 20
+    RESULTS = 21
+    DIGESTS = 22
+    """Digests of blocks of rows, and fields that were seen in them."""
+    WANTED = 23
+    """So many permits more are waited for."""
+    THROTTLED = 24
+    STATUS = 25
+    ENDED = 26
+    """The last one: how it came out."""
+
+
+def head(kind: Kind) -> bytes:
+    """What the frame of a message begins with."""
+    return bytes((kind,))
+
+
+def read_frame(frame: bytes) -> tuple[Kind, bytes]:
+    """Which message it is, and its payload."""
+    return Kind(frame[0]), frame[1:]
+
 
 encode = msgspec.msgpack.encode
 decode = msgspec.msgpack.decode

@@ -37,6 +37,11 @@ class RemoteQuota(Quota):
         self._unasked = [0, 0]
         self._asking: asyncio.Handle | None = None
 
+    @property
+    def unlimited(self) -> bool:
+        """See `Quota`."""
+        return not self.limited
+
     async def acquire(self, *, first: bool = False) -> None:
         """Waits for a permit; see `Quota.acquire`."""
         if not self.limited:

@@ -24,10 +24,9 @@ from batchkms.runs.lots import Lot
 from batchkms.sources.lineblocks import LineBlock
 from batchkms.tally import Tally
 from batchkms.team.counts import Calls, Counts
-from batchkms.team.frames import Kind
 from batchkms.team.job import MemberJob, rows_under_way, share
 from batchkms.team.member import Deal, Member
-from batchkms.team.messages import Digests
+from batchkms.team.messages import Digests, Kind
 from batchkms.team.outbox import DealWindow, Outbox
 
 _MOST_DEAL_ROWS = 256

@@ -162,7 +162,7 @@ async def test_one_that_dies_is_named_and_stops_the_others(kms: Emulator, when: 
             os.kill(team.pids[1], signal.SIGKILL)
             await _in_time(task)
         await _in_time(team.end())
-        assert "process 2 of 3 was killed by signal 9" in errors[0].message
+        assert "process 2 of 3 was killed by SIGKILL" in errors[0].message
         assert team.faults(closed=False) == [str(errors[0].message)]
 
 

@@ -197,10 +197,10 @@ def test_a_process_that_is_killed_ends_the_test(batchkms: Program, service: Serv
     stdout, stderr = process.communicate(timeout=20)
     told = json.loads(stdout)
     assert process.returncode == 3
-    assert "was killed by signal 9" in told["error"]["message"]
+    assert "was killed by SIGKILL" in told["error"]["message"]
     assert told["error"]["hint"]
     assert (told["state"], told["valid"]) == ("aborted", False)
-    assert "of 2 was killed by signal 9" in told["invalid"][0]
+    assert "of 2 was killed by SIGKILL" in told["invalid"][0]
     # What was measured is kept, and is whole in itself.
     assert len(calls_of(batchkms.folder / "calls.jsonl.partial")) == told["calls"] > 5
     assert not any(running(pid) for pid in children), stderr

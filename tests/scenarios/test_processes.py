@@ -182,7 +182,7 @@ async def test_a_run_whose_member_is_killed_is_stopped_and_goes_on(
     os.kill(members[0], signal.SIGKILL)
     code, told = await run.ended()
     assert code == 3
-    assert "was ended by SIGKILL in the middle of its work" in told
+    assert "was killed by SIGKILL in the middle of its work" in told
     assert not any(map(_alive, members))
     partial = results_in(batchkms.folder / "out.jsonl.partial")
     assert len(partial) < ROWS
