@@ -50,17 +50,17 @@ class Frames(asyncio.Protocol):
         """Takes the frames that are whole."""
         buffer = self._buffer
         buffer += data
-        begin = 0
-        while len(buffer) - begin >= _LENGTH_BYTES:
+        begin, size = 0, len(buffer)
+        while size - begin >= _LENGTH_BYTES:
             body = begin + _LENGTH_BYTES
-            length = int.from_bytes(buffer[begin:body])
-            if length > MOST_FRAME_BYTES:
+            end = body + int.from_bytes(buffer[begin:body])
+            if end - body > MOST_FRAME_BYTES:
                 raise ValueError("what came is no frame")
-            if len(buffer) - body < length:
+            if end > size:
                 break
-            begin = body + length
             with memoryview(buffer) as view:
-                frame = bytes(view[body:begin])
+                frame = bytes(view[body:end])
+            begin = end
             try:
                 self._on_frame(frame)
             except Exception:
@@ -68,7 +68,10 @@ class Frames(asyncio.Protocol):
                 if self._transport is not None:
                     self._transport.abort()
                 raise
-        if begin:
+        if begin == size:
+            # A new one: to take bytes off the front of the old one moves what is left.
+            self._buffer = bytearray()
+        elif begin:
             del buffer[:begin]
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -208,6 +208,8 @@ class Engine:
     async def _produce(self, batches: AsyncIterable[Batch]) -> None:
         try:
             async for batch in batches:
+                if await self._take_together(batch):
+                    continue
                 for item in batch:
                     if self._no_more_rows:
                         return  # a row of this very batch stopped the run
@@ -225,6 +227,27 @@ class Engine:
             self._source_error = error
         finally:
             self._tell_no_more_rows()
+
+    async def _take_together(self, batch: Batch) -> bool:
+        """Takes a batch of nothing but records, if it is a small part of what may be under way."""
+        if set(map(type, batch)) != {Record}:
+            return False
+        taken = [
+            _Taken(ordinal, item, item.size_bytes)  # type: ignore[arg-type]
+            for ordinal, item in enumerate(batch, self._taken + 1)
+        ]
+        size_bytes = sum([each.size_bytes for each in taken])
+        if not self._window.has_lots_of(size_bytes, len(taken)):
+            return False
+        if not self._window.admits(size_bytes, len(taken)):
+            await self._window.room(size_bytes, len(taken))
+        self._window.enter(size_bytes, len(taken))
+        self.tally.rows += len(taken)
+        self._taken += len(taken)
+        self._queue += taken
+        for _ in range(min(len(taken), len(self._idle))):
+            self._wake_one()
+        return True
 
     def _take(self, item: Record | Result, size_bytes: int) -> None:
         self._window.enter(size_bytes)

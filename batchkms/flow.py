@@ -14,24 +14,32 @@ class Window:
     def __init__(self, items: int, size_bytes: int) -> None:
         self._items_left = items
         self._bytes_left = size_bytes
+        self._limit_items = items
         self._limit_bytes = size_bytes
         self._waiter: asyncio.Future[None] | None = None
 
-    def admits(self, size_bytes: int) -> bool:
-        """Whether another item of this size may come in now."""
+    def admits(self, size_bytes: int, items: int = 1) -> bool:
+        """Whether so many other items, of this size together, may come in now."""
         # An item over the whole limit gets in alone: it must get through somehow.
         fits = self._bytes_left >= min(size_bytes, self._limit_bytes)
-        return self._items_left > 0 and fits
+        return self._items_left >= items and fits
 
-    async def room(self, size_bytes: int) -> None:
-        """Waits until such an item may come in."""
-        while not self.admits(size_bytes):
+    def has_lots_of(self, size_bytes: int, items: int) -> bool:
+        """Whether so many items are a small part of what may be in, so that they can wait together.
+
+        While they do, enough others are in for everyone to go on with.
+        """
+        return items * 4 <= self._limit_items and size_bytes * 4 <= self._limit_bytes
+
+    async def room(self, size_bytes: int, items: int = 1) -> None:
+        """Waits until such items may come in."""
+        while not self.admits(size_bytes, items):
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
-    def enter(self, size_bytes: int) -> None:
-        """An item came in."""
-        self._items_left -= 1
+    def enter(self, size_bytes: int, items: int = 1) -> None:
+        """Items came in."""
+        self._items_left -= items
         self._bytes_left -= size_bytes
 
     def hold(self, size_bytes: int) -> None:

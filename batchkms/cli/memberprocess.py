@@ -115,7 +115,7 @@ class MemberProcess:
     def _on_frame(self, frame: bytes) -> None:
         self._received(*read_frame(frame))
 
-    def _received(self, kind: Kind, payload: bytes) -> None:
+    def _received(self, kind: Kind, payload: memoryview) -> None:
         if kind is Kind.LINES:
             block = read_lines(payload)
             self._deals.append(block.rows)
@@ -134,7 +134,7 @@ class MemberProcess:
         elif self._engine is not None:
             self._told(kind, payload, self._engine)
 
-    def _told(self, kind: Kind, payload: bytes, engine: Engine) -> None:
+    def _told(self, kind: Kind, payload: memoryview, engine: Engine) -> None:
         if kind is Kind.CONCURRENCY:
             engine.set_concurrency(decode(payload))
         elif kind is Kind.DRAIN:

@@ -18,7 +18,7 @@ from batchkms.errors import InputError
 from batchkms.serialthread import SerialThread
 from batchkms.sources.gunzip import GZIP_MAGIC, StreamBroken, gunzip
 
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 256 * 1024
 _CHUNKS_AHEAD = 4
 _STDIN_FD = 0
 
@@ -60,7 +60,7 @@ class InputStream:
         self._thread = SerialThread("batchkms-input", at_end=self._close)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yields the content in chunks of about 64 KiB, or as they come through a pipe.
+        """Yields the content in chunks of up to 256 KiB, or as they come through a pipe.
 
         Raises InputError before the first chunk if the input is unusable as a whole, and
         StreamBroken where it breaks off.

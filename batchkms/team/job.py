@@ -55,7 +55,7 @@ class MemberJob:
         return pickle.dumps(self)
 
     @staticmethod
-    def unpacked(data: bytes) -> MemberJob:
+    def unpacked(data: bytes | memoryview) -> MemberJob:
         """What `packed` has made."""
         job = pickle.loads(data)  # noqa: S301 - from the parent, over a socket nobody else has
         if not isinstance(job, MemberJob):

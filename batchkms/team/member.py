@@ -132,7 +132,7 @@ class Member:
     def _on_frame(self, frame: bytes) -> None:
         self._received(*read_frame(frame))
 
-    def _received(self, kind: Kind, payload: bytes) -> None:
+    def _received(self, kind: Kind, payload: memoryview) -> None:
         if kind is Kind.RESULTS:
             self._take_results(payload)
         elif kind is Kind.WANTED:
@@ -150,7 +150,7 @@ class Member:
         elif kind is Kind.ENDED:
             self._end(msgspec.msgpack.decode(payload, type=Failed | None))
 
-    def _take_results(self, payload: bytes) -> None:
+    def _take_results(self, payload: memoryview) -> None:
         lot, counts = read_results(payload)
         rows, deal = counts.rows, self._back[0]
         while rows:

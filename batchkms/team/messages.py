@@ -58,9 +58,9 @@ def head(kind: Kind) -> bytes:
     return bytes((kind,))
 
 
-def read_frame(frame: bytes) -> tuple[Kind, bytes]:
+def read_frame(frame: bytes) -> tuple[Kind, memoryview]:
     """Which message it is, and its payload."""
-    return Kind(frame[0]), frame[1:]
+    return Kind(frame[0]), memoryview(frame)[1:]
 
 
 encode = msgspec.msgpack.encode
@@ -74,14 +74,13 @@ def results_parts(lot: Lot, counts: Counts) -> list[bytes]:
     return [_RESULTS.pack(len(counted), len(lot.sums)), counted, lot.sums, lot.data]
 
 
-def read_results(payload: bytes) -> tuple[Lot, Counts]:
+def read_results(payload: memoryview) -> tuple[Lot, Counts]:
     """The same, read."""
-    view = memoryview(payload)
     counts_bytes, sums_bytes = _RESULTS.unpack_from(payload)
     begin = _RESULTS.size + counts_bytes
-    counts = _counts.decode(view[_RESULTS.size : begin])
+    counts = _counts.decode(payload[_RESULTS.size : begin])
     end = begin + sums_bytes
-    return Lot(payload[end:], payload[begin:end]), counts
+    return Lot(bytes(payload[end:]), bytes(payload[begin:end])), counts
 
 
 def rows_part(rows: Batch) -> bytes:
@@ -89,7 +88,7 @@ def rows_part(rows: Batch) -> bytes:
     return pickle.dumps(rows, protocol=5)
 
 
-def read_rows(payload: bytes) -> Batch:
+def read_rows(payload: memoryview) -> Batch:
     """The same, read."""
     rows: Batch = pickle.loads(payload)  # noqa: S301 - from the parent, over a socket nobody else has
     return rows
@@ -102,7 +101,7 @@ def lines_parts(block: LineBlock) -> list[bytes]:
     return [_LINES.pack(*numbers), too_long, block.text]
 
 
-def read_lines(payload: bytes) -> LineBlock:
+def read_lines(payload: memoryview) -> LineBlock:
     """The same, read."""
     lines_before, rows_before, rows, too_long = _LINES.unpack_from(payload)
     begin = _LINES.size + 4 * too_long
@@ -111,7 +110,7 @@ def read_lines(payload: bytes) -> LineBlock:
         rows_before=rows_before,
         rows=rows,
         too_long=struct.unpack_from(f"<{too_long}I", payload, _LINES.size),
-        text=payload[begin:],
+        text=bytes(payload[begin:]),
     )
 
 

@@ -83,7 +83,7 @@ def test_blocks_of_lines_become_the_rows_that_one_reader_makes(
     for block in _blocks(text, cuts, rows=rows, limit=limit, trickles=trickles):
         turn += block.rows_before % 16 == 0
         member = members[turn % 2]
-        sent = read_lines(b"".join(lines_parts(block)))
+        sent = read_lines(memoryview(b"".join(lines_parts(block))))
         assert sent == block
         of_block = [row for batch in member.read(sent) for row in batch]
         assert len(of_block) == block.rows
