@@ -15,12 +15,12 @@ import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import msgspec
 
 from batchkms.attempts import Attempts, NotDone
-from batchkms.errors import InputBroken, RunStopped, TooManyFailures
+from batchkms.errors import InputBroken, RunStopped
+from batchkms.failurerules import ALL_FAILED_ROWS, MaxFailures, all_failed, too_many
 from batchkms.flow import Outbox, Window
 from batchkms.operations.base import Operation
 from batchkms.quota import Quotas
@@ -30,32 +30,8 @@ from batchkms.tally import Tally
 
 Batch = list[Record | Result]
 
-ALL_FAILED_ROWS = 100
-"""When so many rows at the start all failed, something is wrong with all of them."""
-
-
 LOT_RECORDS, LOT_BYTES = 256, 1024 * 1024
 """So much is done at once where records need no calls of their own; then others have a turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaxFailures:
-    """How many rows may fail before the run is stopped: a number, or a share of the rows."""
-
-    SHARE_FROM_ROWS: ClassVar[int] = 100
-
-    rows: int | None = None
-    share: float | None = None
-
-    def exceeded(self, failures: int, rows: int) -> bool:
-        """Whether so many failures among so many rows taken are too many.
-
-        A share is judged from the first 100 rows on.
-        """
-        if self.rows is not None and failures > self.rows:
-            return True
-        enough = rows >= self.SHARE_FROM_ROWS
-        return self.share is not None and enough and failures > self.share * rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,11 +351,11 @@ class Engine:
             # Where an earlier part of the run did rows, nothing is wrong with all of them.
             judged = self._options.stops_when_all_fail and not self._kept_ok
             if self._first_failures == ALL_FAILED_ROWS and judged:
-                self.stop(_all_failed(result))
+                self.stop(all_failed(result.code, result.message))
         elif self.tally.done != MaxFailures.SHARE_FROM_ROWS:
             return  # a row that is ok can only make the share of failures smaller
         if self._options.max_failures.exceeded(self._own_failures(), self.tally.done):
-            self.stop(_too_many(self.tally))
+            self.stop(too_many(self.tally))
 
     def _own_failures(self) -> int:
         return self.tally.failed - self.tally.passed_on
@@ -395,18 +371,3 @@ def _asked_to_end() -> bool:
     """Whether the current task was cancelled itself, and not merely what it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _all_failed(last: Result) -> TooManyFailures:
-    return TooManyFailures(
-        f"the first {ALL_FAILED_ROWS} rows all failed; the last one with {last.code}: "
-        f"{last.message}",
-        hint="correct the cause, which the failed rows name",
-    )
-
-
-def _too_many(tally: Tally) -> TooManyFailures:
-    return TooManyFailures(
-        f"{tally.failed:,} of the {tally.done:,} rows done so far failed, more than allowed",
-        hint="see the failed rows in the output, or raise --max-failures",
-    )

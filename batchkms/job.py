@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from batchkms.engine import EngineOptions, MaxFailures
+from batchkms.engine import EngineOptions
 from batchkms.errors import ConfigError
+from batchkms.failurerules import MaxFailures
 from batchkms.jobrules import check
 from batchkms.options import EVERY, OF_COMMAND, Address, BadValue, Option
 from batchkms.options.load import Stages

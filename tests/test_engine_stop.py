@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from batchkms.engine import Batch, EngineOptions, MaxFailures
+from batchkms.engine import Batch, EngineOptions
 from batchkms.errors import RunStopped, TooManyFailures
+from batchkms.failurerules import MaxFailures
 from batchkms.records import EarlierResult, Record, Result, rejected
 from batchkms.tally import Tally
 from tests.scripted import (

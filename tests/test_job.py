@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkms.engine import EngineOptions, MaxFailures
+from batchkms.engine import EngineOptions
 from batchkms.errors import ConfigError
+from batchkms.failurerules import MaxFailures
 from batchkms.job import JobSpec, job_from
 from batchkms.jobrules import EMULATOR_REGION
 from batchkms.options import COMMON, Option

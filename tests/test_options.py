@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkms.engine import MaxFailures
+from batchkms.failurerules import MaxFailures
 from batchkms.job import JobSpec
 from batchkms.options import EVERY, OF_COMMAND, Address, BadValue
 from batchkms.options.address import address

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchkms.engine import MaxFailures
+from batchkms.failurerules import MaxFailures
 from batchkms.options.address import address
 from batchkms.options.option import Option
 from batchkms.options.values import (

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from batchkms.engine import MaxFailures
 from batchkms.errors import BadValue
+from batchkms.failurerules import MaxFailures
 from batchkms.records import ErrorClass
 from batchkms.shard import MOST_SHARES, Shard
 

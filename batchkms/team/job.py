@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, field, replace
 
-from batchkms.engine import EngineOptions, MaxFailures
+from batchkms.engine import EngineOptions
+from batchkms.failurerules import MaxFailures
 from batchkms.job import JobSpec
 from batchkms.kms.credentials import Credentials
 
