@@ -16,8 +16,8 @@ from batchkms.serialthread import SerialThread
 WRITE_EVERY_S = 0.1
 """Results of so long are written together: a write for each row would cost more than the row."""
 
-_GROUP_BYTES = 256 * 1024
-_HIGH_WATER_BYTES = 1024 * 1024
+_GROUP_BYTES = 512 * 1024
+_HIGH_WATER_BYTES = 2 * 1024 * 1024
 
 
 class Target(Protocol):
@@ -56,7 +56,7 @@ class GroupWriter:
         self._task = asyncio.create_task(self._keep_writing(), name="batchkms-output")
 
     async def write(self, data: bytes, sums: bytes = b"") -> None:
-        """Takes whole rows; waits only while more than a megabyte is still to be written.
+        """Takes whole rows; waits only while more than two megabytes are still to be written.
 
         Raises OutputError when an earlier group could not be written.
         """
