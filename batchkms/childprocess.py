@@ -97,7 +97,10 @@ class Frames(asyncio.Protocol):
 
 
 class ChildProcess:
-    """One child: `python -m module FD`, told by `send`, heard by `on_frame` until `on_end`."""
+    """One child, a module that is run with the number of its socket.
+
+    It is told by `send`, and heard by `on_frame` until `on_end`.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], frames: Frames) -> None:
         self._process = process
@@ -121,7 +124,7 @@ class ChildProcess:
                 number = theirs.fileno()
                 # Not asyncio's own: uvloop lets no child inherit which signals wait.
                 process = subprocess.Popen(  # noqa: ASYNC220, S603 - a millisecond, and our own
-                    [*_python(), "-m", module, str(number)],
+                    own_python(module, str(number)),
                     pass_fds=[number],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -144,6 +147,11 @@ class ChildProcess:
     def send(self, *parts: bytes) -> None:
         """Sends it a frame of these parts, without waiting."""
         self._frames.send(*parts)
+
+    def kill(self) -> None:
+        """Kills it, if it has not ended."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
 
     async def ended(self, limit_s: float) -> int:
         """Lets go of it, waits until it has ended, and kills it after so long; its exit code."""
@@ -174,10 +182,24 @@ def _exactly(connection: socket.socket, size: int) -> bytes | None:
     return bytes(data)
 
 
-def _python() -> list[str]:
-    """What starts an interpreter that takes no module beside the input for one of ours."""
-    here = {"", os.getcwd()}.intersection(sys.path)
-    return [sys.executable, *([] if here else ["-P"])]
+_BOOT = (
+    "import os, sys; sys.path[:] = sys.argv.pop(1).split(os.pathsep); module = sys.argv.pop(1); "
+    "import runpy; runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
+
+
+def own_python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of ours with the very modules that this process would load.
+
+    `python -m` alone would look in the current folder first, which may be anybody's.
+    """
+    flags = ["-P"]
+    if sys.flags.isolated:
+        flags = ["-I"]
+    elif sys.flags.ignore_environment:
+        flags.append("-E")
+    paths = os.pathsep.join(sys.path)
+    return [sys.executable, *flags, "-c", _BOOT, paths, module, *arguments]
 
 
 def ending_text(exit_code: int) -> str:

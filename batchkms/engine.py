@@ -206,7 +206,7 @@ class Engine:
 
     async def _take_together(self, batch: Batch) -> bool:
         """Takes a batch of nothing but records, if it is a small part of what may be under way."""
-        if set(map(type, batch)) != {Record}:
+        if self._no_more_rows or set(map(type, batch)) != {Record}:
             return False
         taken = [
             _Taken(ordinal, item, item.size_bytes)  # type: ignore[arg-type]

@@ -129,7 +129,8 @@ class Quota:
     no permit.
     """
 
-    def __init__(self, per_second: int | None) -> None:
+    def __init__(self, per_second: int | None, *, guard_s: float = GUARD_S) -> None:
+        self._guard_s = guard_s
         self.per_second: int | None = None
         self._ring: PermitRing | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -151,7 +152,7 @@ class Quota:
             from aiolimiter import AsyncLimiter
 
             self._lot = max(1, per_second // LOTS_PER_SECOND)
-            self._ring = PermitRing(per_second, before=self._ring)
+            self._ring = PermitRing(per_second, guard_s=self._guard_s, before=self._ring)
             self._pace = Pace(per_second)
             self._capacity = 2.0 * self._lot
             # The bucket leaks a little faster than the ring turns: it shapes the first second,
@@ -244,8 +245,8 @@ class Quota:
 class Quotas:
     """The quotas of one run: one for each group that its operation calls in."""
 
-    def __init__(self, per_second: Mapping[Group, int | None]) -> None:
-        self._of = {group: Quota(number) for group, number in per_second.items()}
+    def __init__(self, per_second: Mapping[Group, int | None], *, guard_s: float = GUARD_S) -> None:
+        self._of = {group: Quota(rate, guard_s=guard_s) for group, rate in per_second.items()}
 
     def __getitem__(self, group: Group) -> Quota:
         return self._of[group]

@@ -27,7 +27,7 @@ from batchkms.cli.telling import told
 from batchkms.cli.work import Parts, begin_work, rows_to_do
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
-from batchkms.quota import Group, Quotas
+from batchkms.quota import GUARD_S, Group, Quotas
 from batchkms.reporting.shardfigures import ShardFigures, shard_figures
 from batchkms.reporting.summary import State, Summary
 from batchkms.reporting.timeline import Timeline
@@ -43,6 +43,7 @@ from batchkms.sinks import open_sink
 from batchkms.sinks.base import Sink
 from batchkms.sources.base import Source, unseen_texts
 from batchkms.tally import Tally
+from batchkms.team.permits import TEAM_GUARD_S
 from batchkms.team.team import Item
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ async def _run(
         operation = await make_operation(spec, connection, stack)
         rate = await found_rate(spec, connection)
         pace = paces(operation.groups, rate, reserve=spec.reserve, shard=spec.shard)
-        quotas = Quotas(pace)
+        quotas = Quotas(pace, guard_s=TEAM_GUARD_S if spec.processes > 1 else GUARD_S)
         stack.push_async_callback(quotas.aclose)
         parts = Parts(
             spec=spec,
@@ -169,7 +170,7 @@ async def _run(
         shard=shard(),
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
-    of = "input" if spec.shard is None else "share"
+    of = "share" if summary.shard is not None and summary.shard.input_rows else "input"
     return told(await _followed(summary, then), spec.summary, of=of)
 
 

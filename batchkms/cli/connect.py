@@ -191,6 +191,7 @@ async def _to_server(spec: JobSpec, server: Server, stack: AsyncExitStack) -> Co
         region=server.region,
         endpoint=server.endpoint,
         credentials=StaticCredentials(server.credentials),
+        transport=spec.transport,
         connect_timeout_s=spec.connect_timeout,
         timeout_s=spec.timeout,
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from batchkms.childprocess import own_python
 from batchkms.errors import ConfigError
 
 _STDIN_FD = 0
@@ -37,7 +38,7 @@ class Child:
 async def emulator_child(*, data_dir: str | None, region: str) -> AsyncIterator[Child]:
     """Runs one meanwhile. Raises ConfigError."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "batchkms.cli.emulatorchild", region, data_dir or ""),
+        *own_python("batchkms.cli.emulatorchild", region, data_dir or ""),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         # Not in the terminal's group: an interrupt drains the test, which needs its server.

@@ -26,7 +26,7 @@ def open_input(spec: JobSpec) -> Source:
         needs_key=_needs_key(spec),
         max_plaintext_bytes=spec.max_plaintext_bytes,
     )
-    return source if spec.shard is None else SharedSource(source, spec.shard)
+    return source if spec.shard is None else SharedSource(source, spec.shard, limit=spec.limit)
 
 
 def lines_of_input(spec: JobSpec) -> JsonlReader:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import sys
+import time
 import traceback
 from collections import deque
 from contextlib import AsyncExitStack, aclosing
@@ -63,6 +64,9 @@ class MemberProcess:
         self._tally = MemberTally()
         self._inbox = Inbox(partial(lines_of_input, job.spec), self._tell_digests)
         self._deals: deque[int] = deque()
+        self._calls_told = 0
+        self._early: list[tuple[Kind, bytes]] = []
+        """What was said before there was an engine."""
         self._quotas: RemoteQuotas | None = None
         self._engine: Engine | None = None
 
@@ -102,6 +106,8 @@ class MemberProcess:
                 options=job.engine_options(),
                 tally=self._tally,
             )
+            for kind, payload in self._early:
+                self._told(kind, memoryview(payload), self._engine)
             telling = asyncio.create_task(self._keep_telling())
             stack.callback(telling.cancel)
             self._send(Kind.READY)
@@ -125,14 +131,18 @@ class MemberProcess:
             self._deals.append(len(rows))
             self._inbox.put(rows)
         elif kind is Kind.PERMITS and self._quotas is not None:
-            group, permits = decode(payload)
-            self._quotas.remote(Group(group)).give(permits)
+            group, permits, taken_s = decode(payload)
+            # The clock is one for all processes of a machine.
+            age_s = time.monotonic() - taken_s
+            self._quotas.remote(Group(group)).give(permits, age_s=age_s)
         elif kind is Kind.LIMITS:
             self._limit(decode(payload))
         elif kind is Kind.NO_MORE:
             self._inbox.end()
         elif self._engine is not None:
             self._told(kind, payload, self._engine)
+        else:
+            self._early.append((kind, bytes(payload)))
 
     def _told(self, kind: Kind, payload: memoryview, engine: Engine) -> None:
         if kind is Kind.CONCURRENCY:
@@ -160,6 +170,9 @@ class MemberProcess:
                 self._deals.popleft()
 
     def _give_lot(self, results: list[Result]) -> None:
+        # First: nowhere may more rows be done than calls made.
+        if self._tally.calls != self._calls_told:
+            self._tell_calls()
         lot = encoded(results, self._sink)
         self._send(Kind.RESULTS, *results_parts(lot, Counts.of(results)))
 
@@ -179,7 +192,7 @@ class MemberProcess:
             self._tell_calls()
 
     def _tell_calls(self) -> None:
-        engine = self._engine
+        engine, self._calls_told = self._engine, self._tally.calls
         queued, outage = (engine.queued, engine.outage) if engine is not None else (0, False)
         if (news := self._tally.news(queued=queued, outage=outage)) is not None:
             self._send(Kind.STATUS, encode(news))

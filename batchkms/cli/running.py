@@ -243,6 +243,7 @@ class _Drain:
 
     def __call__(self) -> None:
         if self._told:
+            log.warning("left at once: what was written so far is kept")
             os._exit(EXIT_INTERRUPTED)
         self._told = True
         self._engine.drain()

@@ -38,7 +38,10 @@ def told(summary: Telling, how: str, *, of: str) -> int:
         for line in summary.as_text():
             say(f"batchkms: {printable(line)}")
     if summary.error is None and summary.exit_code is Exit.NO_RECORDS:
-        tell(f"the {of} held no records", "check that it is the right file", 0)
+        hint = "check that it is the right file"
+        if of == "share":
+            hint = "the input has fewer rows than there are shares: merge this with the others"
+        tell(f"the {of} held no records", hint, 0)
     if how == "json":
         put(ascii_json(summary.as_json()))
     return int(summary.exit_code)

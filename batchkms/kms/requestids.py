@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterable
 
 log = logging.getLogger(__name__)
 
@@ -47,3 +48,15 @@ class RequestIds:
                 "that comes twice cannot be told there"
             )
         return True
+
+    def repeated(self, request_ids: Iterable[str]) -> str | None:
+        """The first of these that another answer had, which was looked at elsewhere before.
+
+        Where an endpoint gives all its answers the same one, that has been told there.
+        """
+        for request_id in request_ids:
+            if request_id in self._known and len(self._known) == 1:
+                continue
+            if not self.is_new(request_id):
+                return request_id
+        return None

@@ -55,6 +55,7 @@ class OwnCaller:
         self._clock = clock
         self._flights = Flights(connections, retry=plan.retry, warmup_s=plan.warmup_s, clock=clock)
         self._model: Model | None = None
+        self._stopped = False
         self._warmup: asyncio.Task[None] | None = None
 
     @property
@@ -89,6 +90,8 @@ class OwnCaller:
 
     async def attack(self, schedule: Schedule | None) -> None:
         """Makes the calls of a schedule, or those of the closed model, until all have ended."""
+        if self._stopped:
+            return
         if schedule is not None:
             self._model = self._open_model(schedule, self.lateness, offset_s=0.0)
         else:
@@ -102,6 +105,8 @@ class OwnCaller:
 
     async def step(self, schedule: Schedule, *, offset_s: float) -> bool:
         """Makes the calls of one step of a search; whether it kept up with them."""
+        if self._stopped:
+            return True
         lateness = Lateness()
         watch = Generator(
             lateness, limit_s=self._plan.lag_limit_s, share=STEP_LATE_SHARE, clock=self._clock
@@ -114,7 +119,8 @@ class OwnCaller:
         return not watch.faults(closed=False)
 
     def stop(self) -> None:
-        """Begins no more calls; those under way end."""
+        """Begins no more calls; those under way end. Nothing is begun after it."""
+        self._stopped = True
         if self._model is not None:
             with suppress(asyncio.InvalidStateError):
                 self._model.stop()

@@ -177,7 +177,8 @@ class LoadSummary:
         return found and all(slo.held for slo in self.record.slos)
 
     def _next_about_generator(self) -> list[str]:
-        if self.record.valid:
+        # What stopped the test says itself what to do.
+        if self.record.valid or self.error is not None:
             return []
         return [
             "the figures are the generator's, not the service's: lower the rate, use more cores of "

@@ -131,6 +131,11 @@ def begin_run(
     if left is Left.FINISHED and manifest is not None:
         _refuse_changed(manifest, identity)
         raise AlreadyFinished(str(output.path), manifest.content)
+    if manifest is not None and manifest.content.get("merged"):
+        raise ConfigError(
+            f"{output.partial} is what a merge of shares has left that did not end",
+            hint="merge the shares again: that begins anew",
+        )
     if left is Left.NOTHING:
         fresh = Manifest(manifest_path(output.path))
         return Begun(identity=identity, output=output, done=RowSet(), manifest=fresh)
@@ -175,7 +180,7 @@ def _unless_known(manifest: Manifest, identity: Identity) -> Prefix | None:
     """
     same = _is_same_file(manifest, identity)
     if same is None and manifest.read is None and manifest.content.get("merged"):
-        _refuse_stdin(manifest, identity)
+        _refuse_unknown(manifest, identity)
     if same is None:
         return manifest.read
     if not same:
@@ -186,13 +191,13 @@ def _unless_known(manifest: Manifest, identity: Identity) -> Prefix | None:
     return None
 
 
-def _refuse_stdin(manifest: Manifest, identity: Identity) -> None:
-    """Raises ConfigError for a pipe: nothing says which rows that of merged shares begins with."""
-    if identity.input_path == "-":
-        raise ConfigError(
-            f"{manifest.path} is of merged shares, and a pipe cannot be compared with their input",
-            hint="name the input by --input FILE, with the very bytes that the shares have read",
-        )
+def _refuse_unknown(manifest: Manifest, identity: Identity) -> None:
+    """Raises ConfigError: nothing says which rows the input of merged shares begins with."""
+    name = "stdin" if identity.input_path == "-" else identity.input_path
+    raise ConfigError(
+        f"{manifest.path} is of merged shares, and {name} cannot be compared with their input",
+        hint="name the input by --input FILE, with the very bytes that the shares have read",
+    )
 
 
 def _refuse_changed(manifest: Manifest, identity: Identity) -> None:

@@ -8,6 +8,7 @@ import select
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 try:
     import fcntl
@@ -49,15 +50,22 @@ def read_small(path: Path, most_bytes: int) -> bytes:
 
     A FIFO would make the opening wait, and a device would never end.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
+    with regular_file(path) as file:
         # It may grow meanwhile.
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"it has more than {most_bytes:,} bytes")
     return content
+
+
+def regular_file(path: Path) -> BinaryIO:
+    """A file to read, if it is a regular one. Raises OSError."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = open(os.open(path, flags), "rb")  # noqa: SIM115 - it is the caller's
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return file
 
 
 def open_own(path: Path) -> int:

@@ -26,7 +26,7 @@ FORMAT_VERSION = 1
 LONGEST_BYTES = 64 * 1024 * 1024
 """Far over the longest timeline and the most keys."""
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class _Read(msgspec.Struct):

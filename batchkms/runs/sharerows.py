@@ -13,6 +13,7 @@ from contextlib import ExitStack
 
 from batchkms.errors import ConfigError
 from batchkms.runs.fileoutput import sums_path
+from batchkms.runs.files import regular_file
 from batchkms.runs.resultfile import (
     BadResultFile,
     ResultRow,
@@ -72,7 +73,7 @@ def _is_ascending(share: Share) -> bool:
     """Whether the rows come in the order of their numbers, as the checksums beside them say."""
     before = -1
     try:
-        with sums_path(share.path).open("rb") as file:
+        with regular_file(sums_path(share.path)) as file:
             for sum_ in read_sums(file):
                 if sum_.seq <= before:
                     return False

@@ -19,8 +19,9 @@ class SharedSource:
     of which `rows_taken` belong to the share.
     """
 
-    def __init__(self, source: Source, shard: Shard) -> None:
+    def __init__(self, source: Source, shard: Shard, *, limit: int | None = None) -> None:
         self.shard = shard
+        self._limit = limit
         self.rows_read = 0
         self.rows_taken = 0
         self._source = source
@@ -61,6 +62,8 @@ class SharedSource:
             self._look_at(batch)
             own = batch[self.shard.offset(self.rows_read) :: self.shard.of]
             self.rows_read += len(batch)
+            if self._limit is not None:
+                own = own[: self._limit - self.rows_taken]
             self.rows_taken += len(own)
             if own:
                 yield own

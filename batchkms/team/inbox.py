@@ -120,7 +120,8 @@ class LineRows:
 
 def _result_row(ordinal: int) -> RunStopped:
     return RunStopped(
-        f"row {ordinal:,} of the input is a row of a result file, with a seq of its own, and the "
-        "rows before it are not: such an input has to be read by one process",
+        f"row {ordinal:,} of the input, and perhaps some before it, are rows of a result file, "
+        "with a seq of their own, and the first rows are not: such an input has to be read by one "
+        "process",
         hint="go on with --resume --processes 1, or leave the column seq out of the input",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import Protocol
 
@@ -101,6 +102,11 @@ class Member:
         else:
             self._send(Kind.ROWS, rows_part(item))
 
+    def kill(self) -> None:
+        """Ends a process that does not end by itself."""
+        if self._process is not None and not self.ended.is_set():
+            self._process.kill()
+
     def written(self, rows: int) -> int:
         """So many of its rows were written; the bytes of deals that are done with that."""
         self.not_written -= rows
@@ -162,7 +168,7 @@ class Member:
         self._listener.results(self, lot, counts, deal)
 
     def _give(self, group: Group, permits: int) -> None:
-        self._send(Kind.PERMITS, encode((group, permits)))
+        self._send(Kind.PERMITS, encode((group, permits, time.monotonic())))
 
     def _end(self, failed: Failed | None) -> None:
         self._told_end = True

@@ -16,6 +16,14 @@ from batchkms.quota import Group, Quota, Quotas
 MOST_TAKERS = 64
 """So many permits at a time are waited for on behalf of one member, for each kind of call."""
 
+STALE_S = 0.008
+"""So old may a permit be when a member has it; the guard of the quota of several processes
+(`TEAM_GUARD_S`) is a little more than that."""
+
+TEAM_GUARD_S = 0.009
+
+NEVER_FASTER_S = 0.5
+
 Ask = Callable[[Group, int, int], None]
 """Asks for permits of a group: so many for first attempts, and so many for further ones."""
 
@@ -35,6 +43,7 @@ class RemoteQuota(Quota):
         self._first_tries: deque[asyncio.Future[None]] = deque()
         self._retries: deque[asyncio.Future[None]] = deque()
         self._unasked = [0, 0]
+        self._stale_since_s: float | None = None
         self._asking: asyncio.Handle | None = None
 
     @property
@@ -58,11 +67,29 @@ class RemoteQuota(Quota):
         """Tells that the service throttled a call."""
         self._tell_throttled(self._group)
 
-    def give(self, permits: int) -> None:
-        """Permits have come: to those that are tried again before all others."""
+    def give(self, permits: int, *, age_s: float = 0.0) -> None:
+        """Permits have come: to those that are tried again before all others.
+
+        They were taken `age_s` ago. The calls of one that is too old would come on top of those
+        for which others were taken since: it is dropped, and another one asked for.
+        """
+        if self._is_stale(age_s):
+            retries = min(permits, len(self._retries))
+            self._ask(self._group, permits - retries, retries)
+            return
         for _ in range(permits):
             if not (_served(self._retries) or _served(self._first_tries)):
                 return
+
+    def _is_stale(self, age_s: float) -> bool:
+        if age_s <= STALE_S:
+            self._stale_since_s = None
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._stale_since_s is None:
+            self._stale_since_s = now
+        # On a machine that is never faster, late calls are better than none.
+        return now - self._stale_since_s < NEVER_FASTER_S
 
     def limit(self, limited: bool) -> None:
         """Whether there is a limit from now on."""

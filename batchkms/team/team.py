@@ -19,13 +19,14 @@ from batchkms.engine import Batch
 from batchkms.errors import BatchKmsError, InputBroken, RunStopped
 from batchkms.failurerules import FailureRules
 from batchkms.job import JobSpec
+from batchkms.kms.requestids import RequestIds
 from batchkms.quota import Quotas
 from batchkms.runs.lots import Lot
 from batchkms.sources.lineblocks import LineBlock
 from batchkms.tally import Tally
 from batchkms.team.counts import Calls, Counts
 from batchkms.team.job import MemberJob, rows_under_way, share
-from batchkms.team.member import Deal, Member
+from batchkms.team.member import ENDS_WITHIN_S, Deal, Member
 from batchkms.team.messages import Digests, Kind
 from batchkms.team.outbox import DealWindow, Outbox
 
@@ -74,10 +75,13 @@ class Team:
         self._window = DealWindow(rows_under_way(spec), options.queue_bytes)
         self._outbox = Outbox[_Made](ordered=options.ordered)
         self._rules = FailureRules(options.max_failures, tally)
+        self._request_ids = RequestIds()
         self._deals = 0
         self._last: Member | None = None
         self._producer: asyncio.Task[None] | None = None
         self._draining = False
+        self._grace_s = options.drain_grace_s + ENDS_WITHIN_S
+        self._killing: asyncio.TimerHandle | None = None
         self._stopped_by: BaseException | None = None
         self._source_error: BaseException | None = None
 
@@ -90,9 +94,14 @@ class Team:
             await asyncio.gather(*(member.ready for member in self.members))
         except RunStopped as error:
             raise error from None
+        if self._stopped_by is not None:
+            # A member has died while others began.
+            raise self._stopped_by
 
     async def aclose(self) -> None:
         """Ends every member."""
+        if self._killing is not None:
+            self._killing.cancel()
         await asyncio.gather(*(member.aclose() for member in self.members))
 
     @property
@@ -154,6 +163,11 @@ class Team:
     def results(self, member: Member, lot: Lot, counts: Counts, deal: Deal) -> None:
         """See `team.member.Listener`."""
         rows = counts.rows
+        if self._request_ids.repeated(counts.request_ids) is not None:
+            # One of the two is another row's; neither this lot nor what follows it is kept.
+            self.stop(_answered_twice())
+        if isinstance(self._stopped_by, AnsweredTwice):
+            return
         counts.add_to(self.tally)
         self._outbox.put(deal.number, _Made(member, rows, lot), last=not deal.not_back)
         failures = [(f.seq, f.code, f.message) for f in counts.failures]
@@ -181,9 +195,19 @@ class Team:
             self._producer.cancel()
         for member in self.members:
             member.tell(kind)
+        if self._killing is None:
+            loop = asyncio.get_running_loop()
+            self._killing = loop.call_later(self._grace_s, self._kill_rest)
+
+    def _kill_rest(self) -> None:
+        """Ends members that have not ended by themselves: they hang, or were stopped."""
+        for member in self.members:
+            member.kill()
 
     async def _produce(self, batches: AsyncIterator[Item]) -> None:
         try:
+            if self._draining or self._stopped_by:
+                return
             async for item in batches:
                 for part in self._parts(item):
                     await self._deal(part)
@@ -230,6 +254,19 @@ class Team:
         for member in self.members:
             await member.ended.wait()
         self._outbox.end()
+
+
+class AnsweredTwice(RunStopped):
+    """An answer has come to two processes."""
+
+
+def _answered_twice() -> AnsweredTwice:
+    return AnsweredTwice(
+        "an answer has come twice, to two processes: something between here and the service "
+        "sends answers again, and one of the two rows would have the other one's",
+        hint="go on with --resume --processes 1: one process tells such answers apart and asks "
+        "again; look at the gateway or proxy",
+    )
 
 
 def limited(quotas: Quotas) -> dict[str, bool]:

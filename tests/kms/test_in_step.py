@@ -131,3 +131,15 @@ def test_a_stand_in_with_one_id_for_all_is_taken_with_a_warning(
         assert taken == [True, *[False] * STAND_IN_AFTER, True, True, True]
     assert len(caplog.records) == 1
     assert "it is no KMS" in caplog.text
+
+
+def test_answers_that_came_to_two_processes_are_told() -> None:
+    ids = RequestIds()
+    assert ids.repeated(["a", "b"]) is None
+    assert ids.repeated(["c", "b"]) == "b"
+
+
+def test_an_endpoint_with_one_request_id_was_told_of_elsewhere() -> None:
+    ids = RequestIds()
+    assert ids.repeated(["same"] * 10) is None
+    assert ids.repeated(["same", "other", "same"]) == "same"

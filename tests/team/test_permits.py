@@ -8,7 +8,7 @@ import random
 import pytest
 
 from batchkms.quota import GUARD_S, Group, Quotas
-from batchkms.team.permits import Granter, RemoteQuotas
+from batchkms.team.permits import STALE_S, Granter, RemoteQuotas
 from tests.test_quota import most_in_a_sliding_second
 from tests.virtual_time import run_virtual
 
@@ -127,3 +127,38 @@ def test_without_a_limit_nobody_is_asked_and_those_that_wait_go_on() -> None:
         return sum(asked)
 
     assert run_virtual(main()) == 1
+
+
+async def test_a_permit_that_comes_late_is_dropped_and_asked_for_anew() -> None:
+    asked: list[tuple[int, int]] = []
+    quotas = RemoteQuotas(
+        [GROUP],
+        ask=lambda group, first, again: asked.append((first, again)),
+        throttled=lambda group: None,
+    )
+    quota = quotas.remote(GROUP)
+    calls = [asyncio.create_task(quota.acquire(first=first)) for first in (False, True)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    quota.give(2, age_s=2 * STALE_S)
+    await asyncio.sleep(0)
+    assert asked == [(1, 1), (1, 1)]
+    assert not any(call.done() for call in calls)
+    quota.give(2, age_s=STALE_S / 2)
+    await asyncio.gather(*calls)
+
+
+def test_where_permits_are_always_late_they_are_taken_in_the_end() -> None:
+    async def main() -> int:
+        quotas = RemoteQuotas([GROUP], ask=lambda *wanted: None, throttled=lambda group: None)
+        quota = quotas.remote(GROUP)
+        call = asyncio.create_task(quota.acquire())
+        times = 0
+        while not call.done():
+            await asyncio.sleep(0.1)
+            times += 1
+            quota.give(1, age_s=1.0)
+            await asyncio.sleep(0)
+        return times
+
+    assert run_virtual(main()) == 6
