@@ -235,8 +235,8 @@ async def test_an_ordered_run_that_was_killed_keeps_the_order_of_its_input(
 async def test_an_input_that_becomes_shorter_stops_the_run_and_is_resumed_when_whole(
     batchkms: Program, kms: Emulator
 ) -> None:
-    # Rows of 2 KB, of which no more than 300 can have been read ahead.
-    wide = b',"note":"' + b"x" * 2_000 + b'"}'
+    # Rows of 8 KB, of which no more than 300 can have been read ahead.
+    wide = b',"note":"' + b"x" * 8_000 + b'"}'
     content = inventory("jsonl", rows=900).replace(b"}", wide)
     path = batchkms.write("in.jsonl", content)
     command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms)]

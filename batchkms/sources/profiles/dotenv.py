@@ -196,9 +196,11 @@ class DotenvReader:
 
     def _begin_long(self, data: bytes) -> bytes:
         """Takes the begin of a line over the cap. What of it is left for a quoted value."""
-        if data.lstrip().startswith(b"#"):
+        # Only so much is there for sure: whatever else is, depends on the chunks.
+        head = data[: self._longest_row_bytes]
+        if head.lstrip().startswith(b"#"):
             return b""
-        found = self._assignment(data)
+        found = self._assignment(head)
         name = found[1].decode() if found else ""
         data = data[found.end() :] if found else b""
         if data[:1] in _STOPS:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchkms.errors import VERDICTS, InputError
@@ -43,6 +43,7 @@ def _check(found: Outcome) -> None:
     content=st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join),
     places=st.lists(st.integers(0, 400), max_size=4),
 )
+@example(content=b"x" * 300 + b"A=", places=[201])
 def test_any_bytes(profile: str, content: bytes, places: Sequence[int]) -> None:
     found = outcome(reader(profile, longest=200), cut(content, places))
     _check(found)
