@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     )
     from batchkms.kms.answers import DataKey, Decrypted, Encrypted, Reencrypted
     from batchkms.kms.client import KmsClient
-    from batchkms.kms.credentials import Credentials, StaticCredentials, find_credentials
+    from batchkms.kms.credentials import Credentials, StaticCredentials
+    from batchkms.kms.credentialsearch import find_credentials
     from batchkms.operations.decrypt import Decrypt
     from batchkms.operations.encrypt import Encrypt
     from batchkms.operations.envelope import Envelope
@@ -90,7 +91,7 @@ _HOMES = {
     "Reencrypted": "batchkms.kms.answers",
     "Credentials": "batchkms.kms.credentials",
     "StaticCredentials": "batchkms.kms.credentials",
-    "find_credentials": "batchkms.kms.credentials",
+    "find_credentials": "batchkms.kms.credentialsearch",
     "Decrypt": "batchkms.operations.decrypt",
     "Encrypt": "batchkms.operations.encrypt",
     "Envelope": "batchkms.operations.envelope",

@@ -122,8 +122,10 @@ class ChildProcess:
         try:
             with theirs, _signals_wait():
                 number = theirs.fileno()
-                # Not asyncio's own: uvloop lets no child inherit which signals wait.
-                process = subprocess.Popen(  # noqa: ASYNC220, S603 - a millisecond, and our own
+                # Not asyncio's own: uvloop lets no child inherit which signals wait. It holds the
+                # loop up for about a millisecond, before there is any call to be late. What is run
+                # is this interpreter and a module of ours; no argument comes from an input.
+                process = subprocess.Popen(  # noqa: ASYNC220, S603
                     own_python(module, str(number)),
                     pass_fds=[number],
                     stdin=subprocess.DEVNULL,

@@ -206,11 +206,12 @@ class Engine:
 
     async def _take_together(self, batch: Batch) -> bool:
         """Takes a batch of nothing but records, if it is a small part of what may be under way."""
-        if self._no_more_rows or set(map(type, batch)) != {Record}:
+        records = [item for item in batch if isinstance(item, Record)]
+        if self._no_more_rows or len(records) < len(batch):
             return False
         taken = [
-            _Taken(ordinal, item, item.size_bytes)  # type: ignore[arg-type]
-            for ordinal, item in enumerate(batch, self._taken + 1)
+            _Taken(ordinal, record, record.size_bytes)
+            for ordinal, record in enumerate(records, self._taken + 1)
         ]
         size_bytes = sum([each.size_bytes for each in taken])
         if not self._window.has_lots_of(size_bytes, len(taken)):

@@ -19,8 +19,8 @@ from batchkms.kms.credentials import (
     Credentials,
     CredentialSource,
     StaticCredentials,
-    find_credentials,
 )
+from batchkms.kms.credentialsearch import find_credentials
 from batchkms.kms.endpoint import Endpoint, parse_endpoint
 from batchkms.kms.servicestatus import quota_of
 from batchkms.quota import DEFAULT_PER_SECOND, Group, per_second

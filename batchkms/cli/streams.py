@@ -29,10 +29,12 @@ def prepare() -> None:
         except OSError:
             _closed.add(fd)
             os.open(os.devnull, os.O_RDWR)
+    # These two stay open for as long as the process lives, as the streams do that they stand for:
+    # there is no block at whose end they could be closed.
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 _closed: set[int] = set()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from batchkms.emulator.randomness import Randomness
 
-SECRET_ID_PREFIX = "EMULATOR"  # noqa: S105 - a prefix of names, not a secret
+# A secret id is a name that goes over the wire in the clear; only the rule takes it for a password.
+SECRET_ID_PREFIX = "EMULATOR"  # noqa: S105
 """What an id of the emulator begins with: it can never be taken for a live one (`AKID`)."""
 
 

@@ -8,6 +8,7 @@ key exists, whether two parameters go together) is the action's business.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,19 +29,19 @@ MAX_CONTEXT_CHARS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(ABC):
     """A value of a JSON type within limits; `code` replaces the usual InvalidParameter."""
 
     code: str = ""
 
     @property
+    @abstractmethod
     def kind(self) -> type:
         """The type that the value must have."""
-        raise NotImplementedError  # each kind of check below says it
 
+    @abstractmethod
     def holds(self, value: Any) -> bool:
         """Whether a value of the right type is within the limits."""
-        raise NotImplementedError  # each kind of check below says it
 
     def refuse_outside(self, name: str, value: Any) -> None:
         """Raises ApiError if the value is not within the limits."""

@@ -25,16 +25,18 @@ _NAMES = (
     "deletion_s",
     "tags",
 )
+# What is put together here are the names of columns above, which no request can change; every value
+# goes to SQLite as a parameter.
 _SELECT = (
-    f"SELECT {', '.join(f'keys.{name}' for name in _NAMES)}, versions.material"  # noqa: S608 - names
+    f"SELECT {', '.join(f'keys.{name}' for name in _NAMES)}, versions.material"  # noqa: S608
     " FROM keys LEFT JOIN versions ON versions.key_id = keys.key_id WHERE keys.region = ?"
 )
 _ORDER = " ORDER BY keys.position, versions.number"
 _INSERT = (
-    f"INSERT INTO keys (region, {', '.join(_NAMES)})"  # noqa: S608 - names
+    f"INSERT INTO keys (region, {', '.join(_NAMES)})"  # noqa: S608
     f" VALUES (?, {', '.join('?' * len(_NAMES))})"
 )
-_UPDATE = f"UPDATE keys SET {', '.join(f'{name} = ?' for name in _NAMES)} WHERE key_id = ?"  # noqa: S608 - names
+_UPDATE = f"UPDATE keys SET {', '.join(f'{name} = ?' for name in _NAMES)} WHERE key_id = ?"  # noqa: S608
 
 
 def select_keys(db: sqlite3.Connection, region: str) -> list[Key]:

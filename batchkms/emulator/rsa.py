@@ -112,9 +112,10 @@ def _public_key(pem: str) -> rsa.RSAPublicKey:
 def _padding(algorithm: str) -> padding.AsymmetricPadding:
     if algorithm == _PKCS1:
         return padding.PKCS1v15()
-    # SHA-1 is what the algorithm's name says, and the service offers.
+    # The service offers RSAES_OAEP_SHA_1 by this name, so that its stand-in must too. Collisions,
+    # which make SHA-1 unfit for signatures, are no attack on OAEP.
     sha1 = _OAEP[algorithm] == "sha1"
-    digest = hashes.SHA1() if sha1 else hashes.SHA256()  # noqa: S303 - asked for by its name
+    digest = hashes.SHA1() if sha1 else hashes.SHA256()  # noqa: S303
     return padding.OAEP(mgf=padding.MGF1(digest), algorithm=digest, label=None)
 
 

@@ -221,7 +221,9 @@ class Store:
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline_s:
                     raise
-                time.sleep(_BUSY_PAUSE_S)  # before anything is served: no loop waits for it
+                # This thread may sleep: the store is opened before anything is served, so that
+                # there is no event loop yet that others wait for.
+                time.sleep(_BUSY_PAUSE_S)
             else:
                 return
 

@@ -111,10 +111,13 @@ def _date_of(day: int) -> str:
 def _signed_headers(names: str, request: Request) -> _Signed:
     """The signed headers with their values as received, in the order of their names."""
     listed = _names(names)
-    values = [request.headers.get(name) for name in listed]
-    if None in values:
-        raise bad_authorization("`SignedHeaders`")
-    return tuple(zip(listed, values, strict=True))  # type: ignore[arg-type]  # no None is left
+    signed = []
+    for name in listed:
+        value = request.headers.get(name)
+        if value is None:
+            raise bad_authorization("`SignedHeaders`")
+        signed.append((name, value))
+    return tuple(signed)
 
 
 @lru_cache(maxsize=64)

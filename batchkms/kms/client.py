@@ -34,7 +34,8 @@ from batchkms.kms.answers import (
     without_error,
     without_secret,
 )
-from batchkms.kms.credentials import CredentialSource, find_credentials
+from batchkms.kms.credentials import CredentialSource
+from batchkms.kms.credentialsearch import find_credentials
 from batchkms.kms.endpoint import Endpoint, parse_endpoint
 from batchkms.kms.headers import SignedHeaders
 from batchkms.kms.http1.requests import RequestTemplate

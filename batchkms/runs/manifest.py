@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 import orjson
@@ -18,111 +18,13 @@ from batchkms._version import __version__
 from batchkms.errors import ConfigError, OutputError
 from batchkms.runs.files import read_small, replace_file
 from batchkms.runs.fingerprint import Prefix
-from batchkms.shard import MOST_SHARES
+from batchkms.runs.manifestcontent import check_content
 from batchkms.tally import Tally
 
 FORMAT_VERSION = 1
 
 LONGEST_BYTES = 64 * 1024 * 1024
 """Far over the longest timeline and the most keys."""
-
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-
-
-class _Read(msgspec.Struct):
-    rows: int
-    sha256: str
-    broken: bool = False
-
-
-class _Input(msgspec.Struct):
-    path: str
-    format: str
-    size_bytes: int | None = None
-    head_sha256: str | None = None
-    sha256: str | None = None
-    read: _Read | None = None
-
-
-class _Output(msgspec.Struct):
-    path: str
-    format: Literal["jsonl", "csv"]
-    columns: list[str] = []
-    overwrite: bool = False
-    sha256: str | None = None
-    size_bytes: int | None = None
-    rows: int | None = None
-
-
-class _Counts(msgspec.Struct):
-    rows: _Count
-    ok: _Count
-    failed: _Count
-    by_class: dict[str, _Count]
-    by_key: dict[str, _Count]
-    calls: _Count = 0
-    retries: _Count = 0
-    throttled: _Count = 0
-
-
-class _Retrying(msgspec.Struct):
-    sha256: str | None
-
-
-class _Retried(msgspec.Struct):
-    classes: list[str] | None = None
-
-
-class _InPlace(msgspec.Struct):
-    rows: int
-    empty: int
-    unread: int
-    sha256: str | None = None
-    results_sha256: str | None = None
-
-
-class _Shard(msgspec.Struct):
-    number: Annotated[int, msgspec.Meta(ge=1)]
-    of: Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARES)]
-    rows: _Count
-    input_rows: _Count
-    calls_per_second: int | None = None
-
-
-class _Window(msgspec.Struct):
-    t: _Count
-    calls: _Count
-    ok: _Count
-    failed: _Count
-    throttled: _Count
-    retries: _Count
-
-
-class _Segment(msgspec.Struct):
-    started_at: str
-    window_s: Annotated[int, msgspec.Meta(ge=1)]
-    windows: list[_Window]
-
-
-class _Content(msgspec.Struct):
-    """What is read of a manifest, with its types; there may be more in it."""
-
-    command: str
-    state: str
-    input: _Input
-    output: _Output
-    settings: dict[str, str | int | float | bool | list[str] | None]
-    ended_at: str | None = None
-    exit_code: int = 0
-    counts: _Counts | None = None
-    retrying: _Retrying | None = None
-    retried: list[_Retried] = []
-    resumed: list[Any] = []
-    changed: list[Any] = []
-    in_place: _InPlace | None = None
-    shard: _Shard | None = None
-    merged: list[Any] = []
-    timeline: list[_Segment] = []
 
 
 def manifest_path(output: Path) -> Path:
@@ -148,7 +50,7 @@ class Manifest:
                     f"{FORMAT_VERSION}",
                     hint="use the batchkms that wrote it",
                 )
-            _check(content)
+            check_content(content)
             # What is nested too deeply could not be written again.
             orjson.dumps(content)
         except FileNotFoundError:
@@ -307,7 +209,7 @@ class Manifest:
     @property
     def timeline(self) -> list[dict[str, Any]]:
         """How its run went over time, a segment for each attempt; see `reporting.timeline`."""
-        return self.content.get("timeline", [])  # type: ignore[no-any-return]  # `_check` knows
+        return self.content.get("timeline", [])  # type: ignore[no-any-return]  # `check_content` has looked
 
     def note_timeline(self, segments: list[dict[str, Any]]) -> None:
         """Notes the same; it is written with whatever is written next."""
@@ -372,19 +274,6 @@ def _laid_out(content: dict[str, Any]) -> dict[str, Any]:
         for segment in content["timeline"]
     ]
     return {**content, "timeline": timeline}
-
-
-def _check(content: object) -> None:
-    """Raises ValidationError unless all that is read of a manifest is there with its type."""
-    known = msgspec.convert(content, _Content)
-    limit = known.settings.get("limit")
-    if isinstance(limit, bool) or not isinstance(limit, int | None):
-        raise msgspec.ValidationError("limit")
-    if known.command not in _COMMANDS or (known.state == "finished" and known.counts is None):
-        raise msgspec.ValidationError("command or counts")
-
-
-_COMMANDS = ("encrypt", "decrypt", "reencrypt")
 
 
 def counts(tally: Tally) -> dict[str, Any]:

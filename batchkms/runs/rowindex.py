@@ -54,7 +54,8 @@ class RowIndex:
         self.rows = 0
         self._held_blocks = held_blocks
         self._most_blocks = most_blocks
-        self._file = tempfile.TemporaryFile(prefix="batchkms-")  # noqa: SIM115 - see __exit__
+        # Open for as long as this index is in use: `__exit__` closes it, no block here can.
+        self._file = tempfile.TemporaryFile(prefix="batchkms-")  # noqa: SIM115
         # Where each block is in the file, and those in memory, that used last at the end.
         self._places: dict[int, int] = {}
         self._held: OrderedDict[int, array[int]] = OrderedDict()

@@ -12,14 +12,13 @@ import pytest
 from batchkms.errors import ConfigError, CredentialsError
 from batchkms.kms.credentials import (
     REFRESH_BEFORE_S,
-    TOKEN_VARIABLES,
     Credentials,
     CredentialSource,
     CvmRoleCredentials,
     FileCredentials,
     StaticCredentials,
-    find_credentials,
 )
+from batchkms.kms.credentialsearch import TOKEN_VARIABLES, find_credentials
 
 KEY = "the-secret-key"
 PAIR = {"TENCENTCLOUD_SECRET_ID": "id-env", "TENCENTCLOUD_SECRET_KEY": KEY}

@@ -174,7 +174,10 @@ class Faults:
         self._rules = [parse_rule(rule, "rule") for rule in written]
         for place in range(len(self._chances), len(self._rules)):
             # One source per rule, so that the draws of one do not depend on those of another.
-            self._chances.append(random.Random(_seed_of(self._seed, place)))  # noqa: S311 - faults need no secrecy
+            # A seed must give the same faults again, which a secure generator could not, and who
+            # foresees a fault that they asked for themselves learns no secret.
+            chance = random.Random(_seed_of(self._seed, place))  # noqa: S311
+            self._chances.append(chance)
 
 
 def _has_outcome(rule: Rule) -> bool:
