@@ -214,7 +214,7 @@ class Engine:
             for ordinal, record in enumerate(records, self._taken + 1)
         ]
         size_bytes = sum([each.size_bytes for each in taken])
-        if not self._window.has_lots_of(size_bytes, len(taken)):
+        if not self._window.is_small_part(size_bytes, len(taken)):
             return False
         if not self._window.admits(size_bytes, len(taken)):
             await self._window.room(size_bytes, len(taken))

@@ -24,10 +24,10 @@ class Window:
         fits = self._bytes_left >= min(size_bytes, self._limit_bytes)
         return self._items_left >= items and fits
 
-    def has_lots_of(self, size_bytes: int, items: int) -> bool:
-        """Whether so many items are a small part of what may be in, so that they can wait together.
+    def is_small_part(self, size_bytes: int, items: int) -> bool:
+        """Whether these items are at the most a quarter of what may be in.
 
-        While they do, enough others are in for everyone to go on with.
+        Such can wait for room together: enough others are in meanwhile to go on with.
         """
         return items * 4 <= self._limit_items and size_bytes * 4 <= self._limit_bytes
 

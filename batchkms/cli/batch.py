@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from batchkms.cli.main import printable
 from batchkms.cli.metrics import run_metrics
 from batchkms.cli.operations import make_operation, result_columns
 from batchkms.cli.reload import JobReader, Reload
-from batchkms.cli.running import Running, end_on_signals
+from batchkms.cli.running import Ending, Running, end_on_signals
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.cli.telling import told
 from batchkms.cli.work import Parts, begin_work, rows_to_do
@@ -36,6 +36,7 @@ from batchkms.runs.earlier import Identity
 from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.fingerprint import input_description, path_text
 from batchkms.runs.inplace import InPlaceColumn
+from batchkms.runs.lots import Work
 from batchkms.runs.output import open_output
 from batchkms.runs.retrying import Selection
 from batchkms.runs.stdout import StdoutOutput
@@ -132,46 +133,72 @@ async def _run(
         work, lots = await begin_work(parts, operation, items, stack)
         watch(work, quotas, source)
         begun.make_files()
-        shard = partial(_shard, source, quotas, operation.groups[0])
+        main = operation.groups[0]
         spare_the_collector()
-        running = Running(
-            title=f"batchkms {spec.command} {source.name} → {spec.output}",
-            source=source,
-            rows=rows,
-            output=output,
-            sink=sink,
+        reload = again and Reload(
+            read=again,
+            quotas=quotas,
             work=work,
             manifest=begun.manifest,
-            timeline=Timeline(tally, earlier=begun.manifest.timeline if begun.manifest else ()),
-            progress=spec.progress,
-            reload=again
-            and Reload(
-                read=again,
-                quotas=quotas,
-                work=work,
-                manifest=begun.manifest,
-                found=rate,
-                shard=spec.shard,
-            ),
-            shard=shard,
+            found=rate,
+            shard=spec.shard,
         )
+        running = _running(parts, begun, output, work, main, reload)
         ending = await running.run(lots)
-    summary = Summary(
+    summary = _summary(parts, begun, output, ending, main, wall_s=time.monotonic() - began_s)
+    of = "share" if summary.shard is not None and summary.shard.input_rows else "input"
+    return told(await _followed(summary, then), spec.summary, of=of)
+
+
+def _running(
+    parts: Parts,
+    begun: Begun,
+    output: FileOutput | StdoutOutput,
+    work: Work,
+    main: Group,
+    reload: Callable[[], None] | None,
+) -> Running:
+    """All that a run needs; `main` is the group whose quota is the run's rate."""
+    earlier = begun.manifest.timeline if begun.manifest else ()
+    return Running(
+        title=f"batchkms {parts.spec.command} {parts.source.name} → {parts.spec.output}",
+        source=parts.source,
+        rows=parts.rows,
+        output=output,
+        sink=parts.sink,
+        work=work,
+        manifest=begun.manifest,
+        timeline=Timeline(parts.tally, earlier=earlier),
+        progress=parts.spec.progress,
+        reload=reload,
+        shard=partial(_shard, parts.source, parts.quotas, main),
+    )
+
+
+def _summary(
+    parts: Parts,
+    begun: Begun,
+    output: FileOutput | StdoutOutput,
+    ending: Ending,
+    main: Group,
+    *,
+    wall_s: float,
+) -> Summary:
+    spec, tally = parts.spec, parts.tally
+    return Summary(
         command=spec.command,
         state=ending.state,
         tally=tally,
-        wall_s=time.monotonic() - began_s,
+        wall_s=wall_s,
         output=output.where(finished=ending.state is State.FINISHED),
         manifest=str(begun.manifest.path) if begun.manifest else None,
-        rate=quotas[operation.groups[0]].per_second,
-        key_id=connection.demo_key_id if spec.command == "encrypt" else None,
+        rate=parts.quotas[main].per_second,
+        key_id=parts.connection.demo_key_id if spec.command == "encrypt" else None,
         error=ending.error,
-        notes=unseen_texts(source.unseen) if tally.rows else [],
-        shard=shard(),
+        notes=unseen_texts(parts.source.unseen) if tally.rows else [],
+        shard=_shard(parts.source, parts.quotas, main),
         unwritten=0 if output.rows is None else max(0, tally.done - output.rows),
     )
-    of = "share" if summary.shard is not None and summary.shard.input_rows else "input"
-    return told(await _followed(summary, then), spec.summary, of=of)
 
 
 def _shard(source: Source, quotas: Quotas, group: Group) -> ShardFigures | None:

@@ -14,6 +14,7 @@ from batchkms.cli.kinds import kind_of
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import printable
 from batchkms.cli.streams import put, say
+from batchkms.cli.telling import summary_option
 from batchkms.errors import ConfigError
 from batchkms.loadtest.blocks import Blocks
 from batchkms.loadtest.compare import Comparison, Difference, compare_tests
@@ -25,13 +26,7 @@ from batchkms.reporting.summary import Exit
 @click.command(short_help="Put two load tests side by side.")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option(
-    "--summary",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Final summary: text on stderr, or json on stdout.",
-)
+@summary_option
 @click.option(
     "--fail-on-regression",
     is_flag=True,

@@ -14,7 +14,7 @@ import click
 from batchkms.cli.inputs import refuse_special
 from batchkms.cli.main import tell
 from batchkms.cli.running import end_on_signals
-from batchkms.cli.telling import told
+from batchkms.cli.telling import summary_option, told
 from batchkms.errors import BatchKmsError, OutputError
 from batchkms.reporting.summary import Exit, State, Summary, exit_code
 from batchkms.reporting.timeline import together
@@ -32,13 +32,7 @@ from batchkms.tally import Tally
     is_flag=True,
     help="Write the results by their seq.  [default: if every share was --ordered]",
 )
-@click.option(
-    "--summary",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Final summary: text on stderr, or json on stdout.",
-)
+@summary_option
 def merge(
     shares: tuple[str, ...],
     output: str,

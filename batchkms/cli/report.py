@@ -12,6 +12,7 @@ from batchkms.cli.inputs import refuse_special
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import printable
 from batchkms.cli.streams import put, say
+from batchkms.cli.telling import summary_option
 from batchkms.errors import ConfigError, InputError
 from batchkms.reporting.html import require_report
 from batchkms.runs.output import refuse_file, write_whole
@@ -28,13 +29,7 @@ Summary = Literal["text", "json"]
     help="Where the report goes; - is stdout.  [default: the first FILE with .html behind it]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an old output.")
-@click.option(
-    "--summary",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Final summary: text on stderr, or json on stdout.",
-)
+@summary_option
 def report(files: tuple[str, ...], output: str | None, overwrite: bool, summary: Summary) -> None:
     """Makes one self-contained HTML file of the results of a load test or of a batch run.
 

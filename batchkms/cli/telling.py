@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import click
+
 from batchkms.cli.logs import ascii_json
 from batchkms.cli.main import printable, tell
 from batchkms.cli.streams import put, say
 from batchkms.errors import BatchKmsError
 from batchkms.reporting.summary import Exit
+
+summary_option = click.option(
+    "--summary",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Final summary: text on stderr, or json on stdout.",
+)
+"""`--summary` of the commands that take no job; those that do have it in their options."""
 
 
 class Telling(Protocol):

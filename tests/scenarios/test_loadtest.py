@@ -340,9 +340,13 @@ def test_an_interrupt_ends_it_with_its_figures(batchkms: Program, service: Servi
     assert not partial.exists()
 
 
-def test_a_broken_promise_aborts_the_run(batchkms: Program, service: Service) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_broken_promise_aborts_the_run(
+    batchkms: Program, service: Service, processes: str
+) -> None:
     ended = batchkms(
         *("loadtest", *service.target, "--rate", "50", "--duration", "10m", *PATIENT),
+        *("--processes", processes),
         *("--slo", "p50<1us", "--slo-window", "1s", "--abort-on-fail", "--summary", "json"),
         environ=service.credentials,
     )
