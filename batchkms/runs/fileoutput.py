@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from batchkms.runs.files import (
 )
 from batchkms.runs.manifest import manifest_path
 from batchkms.runs.rowsums import RECORD_BYTES, packed
-from batchkms.runs.writer import GroupWriter
+from batchkms.runs.writer import Bytes, GroupWriter
 
 _REMEDIES = {
     errno.ENOSPC: "free some space",
@@ -144,10 +144,12 @@ class FileOutput:
         """Starts the writer. Needs a running event loop."""
         self._writer = GroupWriter(self, fsync_interval_s=self._fsync_interval_s)
 
-    async def write(self, data: bytes, sums: bytes = b"") -> None:
+    async def write(
+        self, data: Bytes, sums: bytes = b"", let_go: Callable[[], None] | None = None
+    ) -> None:
         """Takes whole rows."""
         if self._writer is not None:
-            await self._writer.write(data, sums)
+            await self._writer.write(data, sums, let_go)
 
     async def complete(self) -> str:
         """Writes and syncs every row; the SHA-256 of them all. Raises OutputError."""
@@ -197,7 +199,7 @@ class FileOutput:
             writer, self._writer = self._writer, None
             await writer.aclose()
 
-    def append(self, data: bytes, sums: bytes) -> None:
+    def append(self, data: Bytes, sums: bytes) -> None:
         """Writes at the end of the file, all or nothing. Runs in the writing thread."""
         try:
             write_all(self._fd, data)
@@ -259,7 +261,7 @@ class FileOutput:
         self._partial_sums.unlink(missing_ok=True)
         self._sums_fd = create_private(self._partial_sums)
 
-    def _take(self, data: bytes, sums: bytes) -> None:
+    def _take(self, data: Bytes, sums: bytes) -> None:
         write_all(self._sums_fd, sums)
         self.rows += len(sums) // RECORD_BYTES
         self._digest.update(data)

@@ -22,7 +22,7 @@ class NotOwn(OSError):
     """A file that others may read or write, or that is another one under a second name."""
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Writes every byte, however few the system takes at a time. Raises OSError."""
     view = memoryview(data)
     while view:

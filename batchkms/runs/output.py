@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ from batchkms.runs.fileoutput import FileOutput
 from batchkms.runs.files import create_private, draft_path, replace_file
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.stdout import StdoutOutput
+from batchkms.runs.writer import Bytes
 
 _STDIN_FD = 0
 
@@ -43,10 +44,13 @@ class Output(Protocol):
     def begin(self) -> None:
         """Starts writing. Needs a running event loop."""
 
-    async def write(self, data: bytes, sums: bytes = b"") -> None:
+    async def write(
+        self, data: Bytes, sums: bytes = b"", let_go: Callable[[], None] | None = None
+    ) -> None:
         """Takes whole rows and their records of `rowsums`; a header has none.
 
-        Raises OutputError, possibly for rows that were taken before.
+        `let_go` is called when their bytes are not needed any more. Raises OutputError, possibly
+        for rows that were taken before.
         """
 
     async def complete(self) -> str:

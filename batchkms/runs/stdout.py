@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from collections.abc import Callable
 
 from batchkms.errors import OutputError
 from batchkms.runs.files import write_all
-from batchkms.runs.writer import GroupWriter
+from batchkms.runs.writer import Bytes, GroupWriter
 
 _STDOUT_FD = 1
 _NEVER_S = 1e9
@@ -28,10 +29,12 @@ class StdoutOutput:
         """Starts the writing thread."""
         self._writer = GroupWriter(self, fsync_interval_s=_NEVER_S)
 
-    async def write(self, data: bytes, sums: bytes = b"") -> None:
+    async def write(
+        self, data: Bytes, sums: bytes = b"", let_go: Callable[[], None] | None = None
+    ) -> None:
         """Takes whole rows."""
         if self._writer is not None:
-            await self._writer.write(data)
+            await self._writer.write(data, b"", let_go)
 
     async def complete(self) -> str:
         """Writes the rest; the SHA-256 of it all. Raises OutputError."""
@@ -46,7 +49,7 @@ class StdoutOutput:
         if self._writer is not None:
             await self._writer.aclose()
 
-    def append(self, data: bytes, sums: bytes) -> None:
+    def append(self, data: Bytes, sums: bytes) -> None:
         """Writes to stdout. Runs in the writing thread."""
         try:
             write_all(_STDOUT_FD, data)

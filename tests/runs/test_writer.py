@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
 from batchkms.errors import OutputError
-from batchkms.runs.writer import GroupWriter
+from batchkms.runs.writer import Bytes, GroupWriter
 
 
 class _Target:
@@ -22,12 +23,12 @@ class _Target:
         self.broken = False
         self.threads: set[str] = set()
 
-    def append(self, data: bytes, sums: bytes) -> None:
+    def append(self, data: Bytes, sums: bytes) -> None:
         self.gate.wait()
         self.threads.add(threading.current_thread().name)
         if self.broken:
             raise OutputError("broken on purpose")
-        self.groups.append(data)
+        self.groups.append(bytes(data))
 
     def sync(self) -> None:
         if self.broken:
@@ -128,3 +129,72 @@ async def test_a_failed_sync_is_not_tried_again(target: _Target) -> None:
         with pytest.raises(OutputError, match="broken on purpose"):
             await writer.aclose()
     assert attempts == 1
+
+
+async def test_a_sync_that_takes_long_holds_up_writing_only_when_the_next_is_due(
+    target: _Target,
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    syncs = 0
+
+    def slow() -> None:
+        nonlocal syncs
+        syncs += 1
+        began.set()
+        go_on.wait()
+
+    target.sync = slow  # type: ignore[method-assign]  # a disk that takes its time
+    writer = GroupWriter(target, fsync_interval_s=0.3)
+    await writer.write(b"one\n")
+    await asyncio.to_thread(began.wait)
+    await writer.write(b"two\n")
+    async with asyncio.timeout(5):
+        while len(target.groups) < 2:  # noqa: ASYNC110 - its thread sets no event
+            await asyncio.sleep(0.01)
+    # Once the interval of what was written since is over, too, nothing more is.
+    await asyncio.sleep(0.5)
+    await writer.write(b"last\n")
+    await asyncio.sleep(0.4)
+    assert b"last" not in b"".join(target.groups)
+    assert syncs == 1
+    go_on.set()
+    await writer.aclose()
+    assert target.groups[-1].endswith(b"last\n")
+
+
+async def test_a_sync_that_fails_is_told_though_nothing_more_comes(target: _Target) -> None:
+    def fail() -> None:
+        raise OutputError("broken on purpose")
+
+    target.sync = fail  # type: ignore[method-assign]  # the failure under test
+    writer = GroupWriter(target, fsync_interval_s=0.05)
+    await writer.write(b"one\n")
+    async with asyncio.timeout(5):
+        with pytest.raises(OutputError, match="broken on purpose"):
+            while True:
+                # No row: only whether there was an error.
+                await writer.write(b"")
+                await asyncio.sleep(0.01)
+    with pytest.raises(OutputError):
+        await writer.aclose()
+
+
+async def test_rows_are_let_go_of_once_they_are_written(target: _Target) -> None:
+    target.gate.clear()
+    writer = GroupWriter(target, fsync_interval_s=1.0)
+    rows: list[Bytes] = [
+        b"small\n",
+        b"L" * 40_000 + b"\n",
+        memoryview(b"l" * 40_000 + b"\n"),
+        b"end\n",
+    ]
+    let_go: list[int] = []
+    for number, row in enumerate(rows):
+        await writer.write(row, let_go=partial(let_go.append, number))
+    await asyncio.sleep(0.2)
+    assert let_go == []
+    target.gate.set()
+    await writer.aclose()
+    assert let_go == [0, 1, 2, 3]
+    # Large ones are written as they are, without a copy.
+    assert target.groups == [bytes(row) for row in rows]
