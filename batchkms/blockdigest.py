@@ -36,9 +36,9 @@ class BlockDigest:
                 self._block, self._inside = hashlib.sha256(), 0
             at += len(part)
 
-    def add_block(self, digest: bytes, rows: int = BLOCK_ROWS) -> None:
-        """Takes in a block that was digested elsewhere; only the very last has fewer rows."""
-        self._blocks.update(digest)
+    def add_blocks(self, digests: bytes, rows: int) -> None:
+        """Takes in blocks that were digested elsewhere; only the very last may have fewer rows."""
+        self._blocks.update(digests)
         self.rows += rows
 
     def hexdigest(self) -> str:

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import cast
 
@@ -108,9 +108,17 @@ class ChildProcess:
 
     @classmethod
     async def start(
-        cls, module: str, *, on_frame: Callable[[bytes], None], on_end: Callable[[], None]
+        cls,
+        module: str,
+        *,
+        on_frame: Callable[[bytes], None],
+        on_end: Callable[[], None],
+        passed: Sequence[int] = (),
     ) -> ChildProcess:
-        """Starts one. Raises ConfigError where the system has no room for it."""
+        """Starts one, which has the descriptors that are `passed`, and is given their numbers, too.
+
+        Raises ConfigError where the system has no room for it.
+        """
         if sys.platform == "win32":
             raise ConfigError(
                 "several processes are for Linux and macOS", hint="leave out --processes"
@@ -121,13 +129,13 @@ class ChildProcess:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
         try:
             with theirs, _signals_wait():
-                number = theirs.fileno()
+                numbers = [theirs.fileno(), *passed]
                 # Not asyncio's own: uvloop lets no child inherit which signals wait. It holds the
                 # loop up for about a millisecond, before there is any call to be late. What is run
                 # is this interpreter and a module of ours; no argument comes from an input.
                 process = subprocess.Popen(  # noqa: ASYNC220, S603
-                    own_python(module, str(number)),
-                    pass_fds=[number],
+                    own_python(module, *map(str, numbers)),
+                    pass_fds=numbers,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                 )

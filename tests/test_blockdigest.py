@@ -34,7 +34,7 @@ def test_blocks_that_others_have_digested_come_to_the_same(rows: list[bytes]) ->
     here, elsewhere = BlockDigest(), BlockDigest()
     here.update(rows)
     for at, block in enumerate(_blocks(rows)):
-        elsewhere.add_block(block, min(BLOCK_ROWS, len(rows) - at * BLOCK_ROWS))
+        elsewhere.add_blocks(block, min(BLOCK_ROWS, len(rows) - at * BLOCK_ROWS))
     assert (elsewhere.rows, elsewhere.hexdigest()) == (here.rows, here.hexdigest())
 
 

@@ -1,4 +1,6 @@
-"""A member of the team that does the rows of a run: `python -m batchkms.cli.memberprocess FD`.
+"""A member of the team that does the rows of a run.
+
+    python -m batchkms.cli.memberprocess FD [MEMORY MEMORY]
 
 It begins with the job that comes over its socket, and ends at once when the socket does, which it
 does with the parent, however that dies. Signals are the parent's affair.
@@ -45,6 +47,7 @@ from batchkms.team.messages import (
     results_parts,
 )
 from batchkms.team.permits import RemoteQuotas
+from batchkms.team.ring import RingReader, RingWriter
 
 TELL_EVERY_S = 0.25
 """How often the counts of calls are told, if they have changed."""
@@ -57,8 +60,12 @@ class _StoppedByParent(RunStopped):
 class MemberProcess:
     """Does what comes over a socket, until no more will come."""
 
-    def __init__(self, job: MemberJob) -> None:
+    def __init__(
+        self, job: MemberJob, lines: RingReader | None, results: RingWriter | None
+    ) -> None:
         self._job = job
+        self._lines = lines
+        self._results = results
         self._frames = Frames(self._on_frame, partial(os._exit, 0))
         self._sink = sink_of(job.format, job.columns[:])
         self._tally = MemberTally()
@@ -123,7 +130,7 @@ class MemberProcess:
 
     def _received(self, kind: Kind, payload: memoryview) -> None:
         if kind is Kind.LINES:
-            block = read_lines(payload)
+            block = read_lines(payload, self._lines)
             self._deals.append(block.rows)
             self._inbox.put(block)
         elif kind is Kind.ROWS:
@@ -174,7 +181,7 @@ class MemberProcess:
         if self._tally.calls != self._calls_told:
             self._tell_calls()
         lot = encoded(results, self._sink)
-        self._send(Kind.RESULTS, *results_parts(lot, Counts.of(results)))
+        self._send(Kind.RESULTS, *results_parts(lot, Counts.of(results), self._results))
 
     def _ask(self, group: Group, first_tries: int, retries: int) -> None:
         self._send(Kind.WANTED, encode((group, first_tries, retries)))
@@ -209,19 +216,20 @@ def _defect(error: Exception) -> RunStopped:
     )
 
 
-def main(fd: int) -> None:
-    """Does the job that comes over a socket; never returns."""
+def main(fd: int, *memory: int) -> None:
+    """Does the job that comes over a socket, with memory for lines and results; never returns."""
     leave_signals_to_parent()
     # Core dumps are off already: limits are inherited, and the parent has lowered its own.
     connection = socket.socket(fileno=fd)
+    lines, results = (RingReader(memory[0]), RingWriter(memory[1])) if memory else (None, None)
     first = first_frame(connection)
     if first is None:
         os._exit(0)
     job = MemberJob.unpacked(read_frame(first)[1])
     log_to_stderr(level=job.spec.log_level, log_format=job.spec.log_format)
     spare_the_collector()
-    loop_runner()(MemberProcess(job).run(connection))
+    loop_runner()(MemberProcess(job, lines, results).run(connection))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

@@ -90,7 +90,7 @@ class Running:
                     await output.write(header)
                 async with aclosing(lots):
                     async for lot in lots:
-                        await output.write(lot.data, lot.sums)
+                        await output.write(lot.data, lot.sums, lot.let_go)
         except RunStopped as error:
             return Ending(state=State.STOPPED, error=error)
         if work.drained:

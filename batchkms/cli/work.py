@@ -89,7 +89,7 @@ def _team(parts: Parts) -> Team:
         by_deal=spec.ordered,
     )
     saw = source.saw if isinstance(source, StreamSource) else lambda names: None
-    told = Told(block=parts.rows.note_block, fields=saw)
+    told = Told(blocks=parts.rows.note_blocks, fields=saw)
     return Team(job, quotas=parts.quotas, tally=parts.tally, told=told)
 
 

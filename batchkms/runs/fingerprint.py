@@ -107,7 +107,7 @@ class InputRows:
     ) -> AsyncGenerator[Batch | LineBlock, None]:
         """Yields the rows of a run that has done none, in lines if others are to read them.
 
-        Those others tell the digests of their rows; see `note_block`. Raises as `remaining` does.
+        Those others tell the digests of their rows; see `note_blocks`. Raises as `remaining` does.
         """
         async for item in self._noting_breaks(items):
             if isinstance(item, LineBlock):
@@ -116,12 +116,11 @@ class InputRows:
             else:
                 yield self._not_done(item)
 
-    def note_block(self, number: int, rows: int, digest: bytes) -> None:
-        """Takes in what was told of a block of rows, the first of which has the number 0."""
-        self._early_blocks[number] = rows, digest
-        while (block := self._early_blocks.pop(self._digest.rows // BLOCK_ROWS, None)) is not None:
-            rows, digest = block
-            self._digest.add_block(digest, rows)
+    def note_blocks(self, number: int, rows: int, digests: bytes) -> None:
+        """Takes in what was told of blocks of rows, the first of which has this number, from 0."""
+        self._early_blocks[number] = rows, digests
+        while (blocks := self._early_blocks.pop(self._digest.rows // BLOCK_ROWS, None)) is not None:
+            self._digest.add_blocks(blocks[1], blocks[0])
 
     async def _noting_breaks(self, batches: AsyncIterator[Item]) -> AsyncIterator[Item]:
         try:

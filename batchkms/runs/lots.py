@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
@@ -14,10 +14,14 @@ from batchkms.tally import Tally
 
 
 class Lot(NamedTuple):
-    """Whole result rows as they are written, and their records of `rowsums`."""
+    """Whole result rows as they are written, and their records of `rowsums`.
 
-    data: bytes
+    `let_go` is to be called when the bytes are not needed any more.
+    """
+
+    data: bytes | memoryview
     sums: bytes
+    let_go: Callable[[], None] | None = None
 
 
 class Work(Protocol):

@@ -13,7 +13,7 @@ from batchkms.errors import RunStopped
 from batchkms.runs.fingerprint import digested
 from batchkms.sources.jsonl import JsonlReader
 from batchkms.sources.lineblocks import LineBlock
-from batchkms.team.messages import BlockOfRows, Digests
+from batchkms.team.messages import BlocksOfRows, Digests
 
 Tell = Callable[[Digests], None]
 
@@ -77,14 +77,16 @@ class LineRows:
     def __init__(self, reader: JsonlReader) -> None:
         self._reader = reader
         self._unseen = set(reader.unseen)
-        self._number = 0
         self._open: list[bytes] = []
-        self._blocks: list[BlockOfRows] = []
+        self._number = self._rows = 0
+        self._digests: list[bytes] = []
+        self._blocks: list[BlocksOfRows] = []
 
     def read(self, block: LineBlock) -> Iterator[Batch]:
         """Yields the rows of a block. Raises RunStopped if one of them has a `seq` of its own."""
         if block.rows_before % BLOCK_ROWS == 0:
-            self._number, self._open = block.rows_before // BLOCK_ROWS, []
+            self._begin_blocks(block.rows_before // BLOCK_ROWS)
+            self._open = []
         for rows in self._reader.block(block):
             if self._reader.first_own is not None:
                 raise _result_row(self._reader.first_own)
@@ -95,6 +97,7 @@ class LineRows:
         """What was read since it was last asked for."""
         seen = self._unseen - self._reader.unseen
         self._unseen -= seen
+        self._begin_blocks(self._number + len(self._digests))
         blocks, self._blocks = self._blocks, []
         return Digests(blocks, sorted(seen))
 
@@ -113,9 +116,15 @@ class LineRows:
         self._open = texts[whole:]
 
     def _close(self, texts: list[bytes]) -> None:
-        digest = hashlib.sha256(b"".join(texts)).digest()
-        self._blocks.append(BlockOfRows(self._number, len(texts), digest))
-        self._number += 1
+        self._digests.append(hashlib.sha256(b"".join(texts)).digest())
+        self._rows += len(texts)
+
+    def _begin_blocks(self, number: int) -> None:
+        """What follows begins with this number."""
+        if self._digests:
+            joined = b"".join(self._digests)
+            self._blocks.append(BlocksOfRows(self._number, self._rows, joined))
+        self._number, self._rows, self._digests = number, 0, []
 
 
 def _result_row(ordinal: int) -> RunStopped:

@@ -29,6 +29,7 @@ from batchkms.team.messages import (
     rows_part,
 )
 from batchkms.team.permits import Granter
+from batchkms.team.ring import RingReader, RingWriter, make_memory
 
 MODULE = "batchkms.cli.memberprocess"
 
@@ -71,6 +72,7 @@ class Member:
         """Rows that it was dealt, less those whose results were written."""
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
+        self._of = of
         self._name = f"process {number} of {of}"
         self._quotas = quotas
         self._listener = listener
@@ -78,6 +80,8 @@ class Member:
         self._deals: deque[Deal] = deque()
         self._back: deque[Deal] = deque()
         self._process: ChildProcess | None = None
+        self._lines: RingWriter | None = None
+        self._results: RingReader | None = None
         self._told_end = False
         self._burying: asyncio.Task[None] | None = None
 
@@ -88,7 +92,14 @@ class Member:
 
     async def start(self, job: bytes) -> None:
         """Starts it and tells it its job."""
-        self._process = await ChildProcess.start(MODULE, on_frame=self._on_frame, on_end=self._lost)
+        memory = make_memory(self._of)
+        try:
+            self._process = await ChildProcess.start(
+                MODULE, on_frame=self._on_frame, on_end=self._lost, passed=memory
+            )
+        finally:
+            if memory:
+                self._lines, self._results = RingWriter(memory[0]), RingReader(memory[1])
         self._send(Kind.JOB, job)
 
     def deal(self, number: int, item: Batch | LineBlock, rows: int, size_bytes: int) -> None:
@@ -98,7 +109,7 @@ class Member:
         self._back.append(deal)
         self.not_written += rows
         if isinstance(item, LineBlock):
-            self._send(Kind.LINES, *lines_parts(item))
+            self._send(Kind.LINES, *lines_parts(item, self._lines))
         else:
             self._send(Kind.ROWS, rows_part(item))
 
@@ -157,7 +168,7 @@ class Member:
             self._end(msgspec.msgpack.decode(payload, type=Failed | None))
 
     def _take_results(self, payload: memoryview) -> None:
-        lot, counts = read_results(payload)
+        lot, counts = read_results(payload, self._results)
         rows, deal = counts.rows, self._back[0]
         while rows:
             part = min(rows, self._back[0].not_back)

@@ -18,9 +18,10 @@ from batchkms.errors import BatchKmsError, InputBroken, RunStopped
 from batchkms.runs.lots import Lot
 from batchkms.sources.lineblocks import LineBlock
 from batchkms.team.counts import Counts
+from batchkms.team.ring import Place, RingReader, RingWriter
 
-_RESULTS = struct.Struct("<II")
-_LINES = struct.Struct("<QQII")
+_RESULTS = struct.Struct("<IIQI")
+_LINES = struct.Struct("<QQIIQI")
 
 
 class Kind(IntEnum):
@@ -68,19 +69,25 @@ decode = msgspec.msgpack.decode
 _counts = msgspec.msgpack.Decoder(Counts)
 
 
-def results_parts(lot: Lot, counts: Counts) -> list[bytes]:
-    """A lot of rows with their counts."""
-    counted = encode(counts)
-    return [_RESULTS.pack(len(counted), len(lot.sums)), counted, lot.sums, lot.data]
+def results_parts(lot: Lot, counts: Counts, ring: RingWriter | None) -> list[bytes]:
+    """A lot of rows with their counts. The rows are in the ring, if it has room for them."""
+    counted, data = encode(counts), bytes(lot.data)
+    place = None if ring is None else ring.put(data)
+    packed = _RESULTS.pack(len(counted), len(lot.sums), *(place or (0, 0)))
+    return [packed, counted, lot.sums, b"" if place else data]
 
 
-def read_results(payload: memoryview) -> tuple[Lot, Counts]:
-    """The same, read."""
-    counts_bytes, sums_bytes = _RESULTS.unpack_from(payload)
+def read_results(payload: memoryview, ring: RingReader | None) -> tuple[Lot, Counts]:
+    """The same, read. Raises ValueError."""
+    counts_bytes, sums_bytes, *place = _RESULTS.unpack_from(payload)
     begin = _RESULTS.size + counts_bytes
     counts = _counts.decode(payload[_RESULTS.size : begin])
     end = begin + sums_bytes
-    return Lot(bytes(payload[end:]), bytes(payload[begin:end])), counts
+    sums = bytes(payload[begin:end])
+    if ring is not None and place[0]:
+        data, let_go = ring.part(Place(*place))
+        return Lot(data, sums, let_go), counts
+    return Lot(bytes(payload[end:]), sums), counts
 
 
 def rows_part(rows: Batch) -> bytes:
@@ -94,38 +101,46 @@ def read_rows(payload: memoryview) -> Batch:
     return rows
 
 
-def lines_parts(block: LineBlock) -> list[bytes]:
-    """Lines of the input."""
+def lines_parts(block: LineBlock, ring: RingWriter | None) -> list[bytes]:
+    """Lines of the input. Their text is in the ring, if it has room for it."""
     numbers = block.lines_before, block.rows_before, block.rows, len(block.too_long)
+    place = None if ring is None else ring.put(block.text)
     too_long = struct.pack(f"<{len(block.too_long)}I", *block.too_long)
-    return [_LINES.pack(*numbers), too_long, block.text]
+    packed = _LINES.pack(*numbers, *(place or (0, 0)))
+    return [packed, too_long, b"" if place else block.text]
 
 
-def read_lines(payload: memoryview) -> LineBlock:
-    """The same, read."""
-    lines_before, rows_before, rows, too_long = _LINES.unpack_from(payload)
+def read_lines(payload: memoryview, ring: RingReader | None) -> LineBlock:
+    """The same, read. Raises ValueError."""
+    lines_before, rows_before, rows, too_long, *place = _LINES.unpack_from(payload)
     begin = _LINES.size + 4 * too_long
+    if ring is not None and place[0]:
+        part, let_go = ring.part(Place(*place))
+        text = bytes(part)
+        let_go()
+    else:
+        text = bytes(payload[begin:])
     return LineBlock(
         lines_before=lines_before,
         rows_before=rows_before,
         rows=rows,
         too_long=struct.unpack_from(f"<{too_long}I", payload, _LINES.size),
-        text=bytes(payload[begin:]),
+        text=text,
     )
 
 
-class BlockOfRows(NamedTuple):
-    """A block of digests: its number, its rows, their digest."""
+class BlocksOfRows(NamedTuple):
+    """Blocks that follow one another: the number of the first, their rows, their digests joined."""
 
     number: int
     rows: int
-    digest: bytes
+    digests: bytes
 
 
 class Digests(msgspec.Struct, array_like=True):
     """Blocks that were read, and fields that were seen there for the first time."""
 
-    blocks: list[BlockOfRows]
+    blocks: list[BlocksOfRows]
     seen: list[str]
 
 

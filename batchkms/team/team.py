@@ -54,7 +54,7 @@ class _Made(NamedTuple):
 class Told:
     """Who is told of what members have read: the digests of blocks, and the fields seen."""
 
-    block: Callable[[int, int, bytes], None]
+    blocks: Callable[[int, int, bytes], None]
     fields: Callable[[Sequence[str]], None]
 
 
@@ -176,8 +176,8 @@ class Team:
 
     def digests(self, digests: Digests) -> None:
         """See `team.member.Listener`."""
-        for block in digests.blocks:
-            self._told.block(*block)
+        for blocks in digests.blocks:
+            self._told.blocks(*blocks)
         if digests.seen:
             self._told.fields(digests.seen)
 

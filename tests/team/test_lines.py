@@ -83,7 +83,7 @@ def test_blocks_of_lines_become_the_rows_that_one_reader_makes(
     for block in _blocks(text, cuts, rows=rows, limit=limit, trickles=trickles):
         turn += block.rows_before % 16 == 0
         member = members[turn % 2]
-        sent = read_lines(memoryview(b"".join(lines_parts(block))))
+        sent = read_lines(memoryview(b"".join(lines_parts(block, None))), None)
         assert sent == block
         of_block = [row for batch in member.read(sent) for row in batch]
         assert len(of_block) == block.rows
@@ -95,8 +95,8 @@ def test_blocks_of_lines_become_the_rows_that_one_reader_makes(
     whole, gathered = BlockDigest(), InputRows()
     whole.update([*map(digested, expected)])
     for digests in reversed(told):
-        for number, of_block_rows, digest in digests.blocks:
-            gathered.note_block(number, of_block_rows, digest)
+        for blocks in digests.blocks:
+            gathered.note_blocks(*blocks)
     assert (gathered.prefix().rows, gathered.prefix().sha256) == (whole.rows, whole.hexdigest())
 
 
