@@ -1,5 +1,8 @@
 """Processes of our own beside this one: how they are started, what is said to them, how they end.
 
+Most begin as a module that is run anew. Those of a batch run are copies of this process where that
+is safe, made before it has an event loop (`forks`): they need not load it all again.
+
 Parent and child have the ends of a socket pair, and say everything in frames of bytes on it, so
 that nothing is in arguments or environment that others could read. A child leaves signals to its
 parent, who is told of them and tells it; it ends when the socket does, however its parent died.
@@ -13,9 +16,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import cast
+from typing import Protocol, cast
 
 from batchkms.errors import ConfigError
 
@@ -96,13 +102,126 @@ class Frames(asyncio.Protocol):
             self._transport.close()
 
 
-class ChildProcess:
-    """One child, a module that is run with the number of its socket.
+class _Process(Protocol):
+    """A process of ours, however it was started."""
 
-    It is told by `send`, and heard by `on_frame` until `on_end`.
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    def poll(self) -> int | None:
+        """Its exit code, or less 0 the signal that ended it; None while it runs."""
+
+    def kill(self) -> None:
+        """Kills it, if it still runs."""
+
+
+class Fork:
+    """A copy of this process, which waits on its socket to be told what to do."""
+
+    def __init__(self, pid: int, connection: socket.socket, passed: list[int]) -> None:
+        self.pid = pid
+        self.connection = connection
+        self._passed = passed
+        self._code: int | None = None
+
+    def take_passed(self) -> list[int]:
+        """The descriptors that it was passed: they are the caller's to close now."""
+        passed, self._passed = self._passed, []
+        return passed
+
+    def poll(self) -> int | None:
+        """See `subprocess.Popen`."""
+        if self._code is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                # Whoever started this process lets the system reap what ends, and its code is lost.
+                self._code = 0
+            else:
+                self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def kill(self) -> None:
+        """See `subprocess.Popen`."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def let_go(self) -> None:
+        """Ends it, if nobody has, and everything of it that is open here."""
+        self.connection.close()
+        for fd in self.take_passed():
+            os.close(fd)
+        self.kill()
+        while self.poll() is None:
+            time.sleep(0.001)
+
+
+def forks_are_safe() -> bool:
+    """Whether this process may make copies of itself, which have its memory, but no other thread.
+
+    On macOS libraries of the system break in such a copy.
     """
+    return sys.platform == "linux" and threading.active_count() == 1
 
-    def __init__(self, process: subprocess.Popen[bytes], frames: Frames) -> None:
+
+@contextmanager
+def forks(
+    count: int, main: Callable[..., None], *, passed: Callable[[], list[int]]
+) -> Iterator[list[Fork]]:
+    """Copies of this process, each of which runs `main` with the number of its socket.
+
+    What `passed` makes for each goes to it as well, as further numbers of descriptors. Nothing else
+    is open there but stderr. Raises ConfigError where the system has no room for them.
+    """
+    made: list[Fork] = []
+    try:
+        for _ in range(count):
+            made.append(_fork(main, passed()))  # noqa: PERF401 - if one fails, the others are let go
+        yield made
+    finally:
+        for fork in made:
+            fork.let_go()
+
+
+def _fork(main: Callable[..., None], passed: list[int]) -> Fork:
+    ours, theirs = _socket_pair()
+    with theirs, _signals_wait():
+        try:
+            pid = os.fork()
+        except OSError as error:
+            for fd in (ours.detach(), *passed):
+                os.close(fd)
+            raise _no_room(error) from None
+        if pid == 0:
+            try:
+                given = [theirs.detach(), *passed]
+                _close_all_but(given)
+                main(*given)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                # Nothing of what this process was about to do is to be done twice.
+                os._exit(1)
+    return Fork(pid, ours, passed)
+
+
+def _close_all_but(given: Sequence[int]) -> None:
+    """Closes all but these and stderr; stdin and stdout become nothing to read or to write."""
+    begin = 3
+    for fd in [*sorted(given), os.sysconf("SC_OPEN_MAX")]:
+        os.closerange(begin, fd)
+        begin = fd + 1
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1):
+        os.dup2(nothing, fd)
+    os.close(nothing)
+
+
+class ChildProcess:
+    """One child. It is told by `send`, and heard by `on_frame` until `on_end`."""
+
+    def __init__(self, process: _Process, frames: Frames) -> None:
         self._process = process
         self._frames = frames
 
@@ -115,18 +234,16 @@ class ChildProcess:
         on_end: Callable[[], None],
         passed: Sequence[int] = (),
     ) -> ChildProcess:
-        """Starts one, which has the descriptors that are `passed`, and is given their numbers, too.
+        """Starts one, a module that is run with the number of its socket.
 
-        Raises ConfigError where the system has no room for it.
+        It has the descriptors that are `passed`, and is given their numbers, too. Raises
+        ConfigError where the system has no room for it.
         """
         if sys.platform == "win32":
             raise ConfigError(
                 "several processes are for Linux and macOS", hint="leave out --processes"
             )
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            # What is sent is to go in one piece: each wait for room costs two wake-ups.
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+        ours, theirs = _socket_pair()
         try:
             with theirs, _signals_wait():
                 numbers = [theirs.fileno(), *passed]
@@ -141,12 +258,26 @@ class ChildProcess:
                 )
         except OSError as error:
             ours.close()
-            raise ConfigError(
-                f"another process cannot be started: {error.strerror}",
-                hint="ask for fewer with --processes",
-            ) from None
+            raise _no_room(error) from None
+        return await cls._heard(process, ours, on_frame, on_end)
+
+    @classmethod
+    async def of(
+        cls, fork: Fork, *, on_frame: Callable[[bytes], None], on_end: Callable[[], None]
+    ) -> ChildProcess:
+        """One that was started before there was an event loop."""
+        return await cls._heard(fork, fork.connection, on_frame, on_end)
+
+    @classmethod
+    async def _heard(
+        cls,
+        process: _Process,
+        connection: socket.socket,
+        on_frame: Callable[[bytes], None],
+        on_end: Callable[[], None],
+    ) -> ChildProcess:
         loop = asyncio.get_running_loop()
-        _, frames = await loop.create_connection(lambda: Frames(on_frame, on_end), sock=ours)
+        _, frames = await loop.create_connection(lambda: Frames(on_frame, on_end), sock=connection)
         return cls(process, frames)
 
     @property
@@ -174,6 +305,21 @@ class ChildProcess:
                     self._process.kill()
             await asyncio.sleep(0.005)
         return code
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        # What is sent is to go in one piece: each wait for room costs two wake-ups.
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+    return ours, theirs
+
+
+def _no_room(error: OSError) -> ConfigError:
+    return ConfigError(
+        f"another process cannot be started: {error.strerror}",
+        hint="ask for fewer with --processes",
+    )
 
 
 def first_frame(connection: socket.socket) -> bytes | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from batchkms.childprocess import Fork
 from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Connection, connect, found_rate, paces
 from batchkms.cli.inplace import Then, results_job
@@ -24,7 +25,7 @@ from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Ending, Running, end_on_signals
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.cli.telling import told
-from batchkms.cli.work import Parts, begin_work, rows_to_do
+from batchkms.cli.work import Parts, begin_work, forks_of, rows_to_do
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.quota import GUARD_S, Group, Quotas
@@ -82,11 +83,16 @@ def run_job(
 
         return run_check(spec)
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    return loop_runner()(_run(spec, again, retry, then))
+    with forks_of(spec) as forks:
+        return loop_runner()(_run(spec, again, retry, then, forks))
 
 
 async def _run(
-    spec: JobSpec, again: JobReader | None, retry: Selection | None, then: Then | None
+    spec: JobSpec,
+    again: JobReader | None,
+    retry: Selection | None,
+    then: Then | None,
+    forks: Sequence[Fork],
 ) -> int:
     began_s = time.monotonic()
     tally = Tally()
@@ -128,6 +134,7 @@ async def _run(
             sink=sink,
             quotas=quotas,
             tally=tally,
+            forks=forks,
         )
         items = await stack.enter_async_context(aclosing(items))
         work, lots = await begin_work(parts, operation, items, stack)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
+from batchkms.childprocess import Fork, forks, forks_are_safe
+from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Connection
 from batchkms.engine import Batch, Engine
 from batchkms.job import JobSpec
@@ -22,6 +25,7 @@ from batchkms.sources.linesorrows import LinesOrRows
 from batchkms.sources.reading import StreamSource
 from batchkms.tally import Tally
 from batchkms.team.job import MemberJob
+from batchkms.team.ring import make_memory
 from batchkms.team.team import Item, Team, Told, hired, limited, rows_of_deal
 
 
@@ -36,6 +40,27 @@ class Parts:
     sink: Sink
     quotas: Quotas
     tally: Tally
+    forks: Sequence[Fork]
+
+
+@contextmanager
+def forks_of(spec: JobSpec) -> Iterator[Sequence[Fork]]:
+    """The processes that a run is to have beside this one; none if it has to start them later.
+
+    Use it before there is an event loop. Raises ConfigError.
+    """
+    if spec.processes == 1 or not forks_are_safe():
+        yield ()
+        return
+    # Loaded once, here.
+    from batchkms.cli.loops import loop_runner
+    from batchkms.cli.memberprocess import main
+
+    loop_runner()
+    # What all of them share is not to be written to by each, as the collector would.
+    spare_the_collector()
+    with forks(spec.processes, main, passed=partial(make_memory, spec.processes)) as made:
+        yield made
 
 
 def rows_to_do(
@@ -90,7 +115,7 @@ def _team(parts: Parts) -> Team:
     )
     saw = source.saw if isinstance(source, StreamSource) else lambda names: None
     told = Told(blocks=parts.rows.note_blocks, fields=saw)
-    return Team(job, quotas=parts.quotas, tally=parts.tally, told=told)
+    return Team(job, quotas=parts.quotas, tally=parts.tally, told=told, forks=parts.forks)
 
 
 async def _rows(items: AsyncIterator[Item]) -> AsyncIterator[Batch]:

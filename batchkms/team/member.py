@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from batchkms.childprocess import ChildProcess, ending_text
+from batchkms.childprocess import ChildProcess, Fork, ending_text
 from batchkms.engine import Batch
 from batchkms.errors import BatchKmsError, RunStopped
 from batchkms.quota import Group, Quotas
@@ -63,9 +64,14 @@ class Listener(Protocol):
 
 
 class Member:
-    """A process with an engine of its own. `ready` and `ended` are done then."""
+    """A process with an engine of its own, `fork` if it was started before.
 
-    def __init__(self, number: int, of: int, *, quotas: Quotas, listener: Listener) -> None:
+    `ready` and `ended` are done then.
+    """
+
+    def __init__(
+        self, number: int, of: int, *, quotas: Quotas, listener: Listener, fork: Fork | None = None
+    ) -> None:
         self.number = number
         self.last_calls = Calls()
         self.not_written = 0
@@ -73,6 +79,7 @@ class Member:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
         self._of = of
+        self._fork = fork
         self._name = f"process {number} of {of}"
         self._quotas = quotas
         self._listener = listener
@@ -91,12 +98,14 @@ class Member:
         return None if self._process is None else self._process.pid
 
     async def start(self, job: bytes) -> None:
-        """Starts it and tells it its job."""
-        memory = make_memory(self._of)
+        """Starts it, if it does not run yet, and tells it its job."""
+        fork = self._fork
+        memory = make_memory(self._of) if fork is None else fork.take_passed()
+        start = partial(ChildProcess.start, MODULE, passed=memory)
+        if fork is not None:
+            start = partial(ChildProcess.of, fork)
         try:
-            self._process = await ChildProcess.start(
-                MODULE, on_frame=self._on_frame, on_end=self._lost, passed=memory
-            )
+            self._process = await start(on_frame=self._on_frame, on_end=self._lost)
         finally:
             if memory:
                 self._lines, self._results = RingWriter(memory[0]), RingReader(memory[1])

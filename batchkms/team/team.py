@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from batchkms.blockdigest import BLOCK_ROWS
+from batchkms.childprocess import Fork
 from batchkms.engine import Batch
 from batchkms.errors import BatchKmsError, InputBroken, RunStopped
 from batchkms.failurerules import FailureRules
@@ -61,12 +62,24 @@ class Told:
 class Team:
     """Implements `runs.lots.Work` by several processes. Use it once."""
 
-    def __init__(self, job: MemberJob, *, quotas: Quotas, tally: Tally, told: Told) -> None:
+    def __init__(
+        self,
+        job: MemberJob,
+        *,
+        quotas: Quotas,
+        tally: Tally,
+        told: Told,
+        forks: Sequence[Fork] = (),
+    ) -> None:
         self.tally = tally
         spec = job.spec
         count = spec.processes
         options = spec.engine_options()
-        self.members = [Member(n, count, quotas=quotas, listener=self) for n in range(1, count + 1)]
+        begun: Sequence[Fork | None] = [*forks] or [None] * count
+        self.members = [
+            Member(number, count, quotas=quotas, listener=self, fork=fork)
+            for number, fork in enumerate(begun, 1)
+        ]
         self._job = job
         self._quotas = quotas
         self._told = told

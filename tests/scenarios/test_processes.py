@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,16 @@ def _manifest(path: Path) -> dict[str, Any]:
     return content
 
 
+@dataclass(frozen=True)
+class Threaded(Program):
+    """The program beside another thread: its members are no copies of it, but started anew."""
+
+    def command(self, *arguments: str) -> list[str]:
+        thread = "threading.Thread(target=threading.Event().wait, daemon=True).start()"
+        code = f"import threading; {thread}; from batchkms.cli.main import main; main()"
+        return [sys.executable, "-c", code, *arguments]
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -68,13 +80,14 @@ async def test_several_processes_give_the_rows_of_one(
     stdin = HOSTILE if name == "-" else b""
     if name != "-":
         batchkms.write(name, gzip.compress(HOSTILE) if name.endswith(".gz") else HOSTILE)
-    for processes in ("1", "3"):
-        command = ["encrypt", name, "-o", f"{processes}.jsonl", *target(kms), "--rate", "off"]
-        more = ["--processes", processes, *options]
-        ended = await batchkms.beside(*command, *more, stdin=stdin, environ=credentials(kms))
+    threaded = Threaded(batchkms.folder, alone=True)
+    for program, processes, output in (batchkms, 1, "1"), (batchkms, 3, "3"), (threaded, 2, "2"):
+        command = ["encrypt", name, "-o", f"{output}.jsonl", *target(kms), "--rate", "off"]
+        more = ["--processes", str(processes), *options]
+        ended = await program.beside(*command, *more, stdin=stdin, environ=credentials(kms))
         assert ended.code == 1, ended.stderr
-    one, three = (batchkms.folder / f"{n}.jsonl" for n in "13")
-    assert _told(three) == _told(one)
+    one, two, three = (batchkms.folder / f"{n}.jsonl" for n in "123")
+    assert _told(three) == _told(two) == _told(one)
     if "--ordered" in options:
         assert [row["seq"] for row in results_in(three)] == sorted(_told(one))
     first, second = _manifest(one), _manifest(three)
@@ -255,17 +268,26 @@ async def test_failed_rows_are_retried_by_several(batchkms: Program, kms: Emulat
     assert _manifest(batchkms.folder / "out.jsonl")["settings"]["processes"] == 2
 
 
+@pytest.mark.parametrize("anew", [False, True])
 async def test_members_are_told_secrets_over_their_socket_alone(
-    batchkms: Program, kms: Emulator
+    batchkms: Program, kms: Emulator, anew: bool
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    run = _Running(batchkms, kms)
-    for member in await run.working():
-        given = Path(f"/proc/{member}/cmdline").read_bytes().split(b"\0")
-        assert given[-3] == b"batchkms.cli.memberprocess"
-        assert given[-2].isdigit()
-        parents = Path(f"/proc/{run.process.pid}/environ").read_bytes()
-        assert Path(f"/proc/{member}/environ").read_bytes() == parents
+    run = _Running(Threaded(batchkms.folder) if anew else batchkms, kms)
+    members = await run.working()
+    assert len(members) == 2
+    for member in members:
+        own, parents = (
+            {name: Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")}
+            for pid in (member, run.process.pid)
+        )
+        assert own["environ"] == parents["environ"]
+        *_, module, connection, lines, results, _ = own["cmdline"].split(b"\0")
+        if anew:
+            assert module == b"batchkms.cli.memberprocess"
+            assert all(number.isdigit() for number in (connection, lines, results))
+        else:
+            assert own == parents
     run.process.kill()
     _, told = await run.ended()
     assert "example secret" not in told
