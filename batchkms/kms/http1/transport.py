@@ -32,6 +32,7 @@ class WireTransport:
         timeout_s: float = 10.0,
     ) -> None:
         self._host = endpoint.host
+        self._to_start: list[_Call] = []
         self._loop = asyncio.get_running_loop()
         # Concurrency is the caller's matter: the pool must never be a second, hidden queue.
         self._pool = Pool(
@@ -47,7 +48,12 @@ class WireTransport:
         else:
             request = request_bytes(self._with_host(headers), body)
         call = _Call(request, accept, self._loop.create_future())
-        self._pool.start(call)
+        # Calls that come in one turn of the loop are sent one right after the other, once all
+        # that had come is dealt with: a server on the same machine is then woken up once for all
+        # of them, and to wake it up takes the sender more time than anything else in a call.
+        if not self._to_start:
+            self._loop.call_soon(self._start_all)
+        self._to_start.append(call)
         try:
             await call.over
         except asyncio.CancelledError:
@@ -59,6 +65,17 @@ class WireTransport:
             raise call.refused
         return cast(T, call.accepted)
 
+    def _start_all(self) -> None:
+        calls, self._to_start = self._to_start, []
+        for call in calls:
+            # Whoever was cancelled meanwhile has nothing sent for it.
+            if not call.over.done():
+                try:
+                    self._pool.start(call)
+                except RuntimeError as error:
+                    call.refused = error
+                    call.over.set_result(None)
+
     def _with_host(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         if any(name.lower() == "host" for name in headers):
             return headers
@@ -66,6 +83,7 @@ class WireTransport:
 
     async def aclose(self) -> None:
         """Closes every connection."""
+        self._start_all()
         await self._pool.aclose()
 
 
