@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 from batchkms.errors import ProtocolError
+from batchkms.kms import mishaps
 from batchkms.kms.endpoint import Endpoint
 from batchkms.kms.headers import SignedHeaders
 from batchkms.kms.http1.exchange import Carried
@@ -82,8 +83,12 @@ class WireTransport:
         return {"Host": self._host, **headers}
 
     async def aclose(self) -> None:
-        """Closes every connection."""
-        self._start_all()
+        """Closes every connection. Calls that were not sent yet never are."""
+        calls, self._to_start = self._to_start, []
+        for call in calls:
+            if not call.over.done():
+                call.error = mishaps.connection_reset()
+                call.over.set_result(None)
         await self._pool.aclose()
 
 

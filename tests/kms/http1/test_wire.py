@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from batchkms.errors import ConfigError, ProtocolError, ServiceError
+from batchkms.errors import ConfigError, NetworkError, ProtocolError, ServiceError
 from batchkms.kms.endpoint import parse_endpoint
 from batchkms.kms.http1.transport import WireTransport
 from batchkms.kms.transport import Answer
@@ -134,3 +134,35 @@ async def test_closing_ends_a_call_with_an_error() -> None:
             await call
         # Once more does no harm.
         await transport.aclose()
+
+
+async def test_calls_of_one_turn_are_sent_once_all_have_come() -> None:
+    async with answering(http(b"")) as (port, seen):
+        transport = transport_to(port)
+        await transport.post({}, b"", as_it_is)
+        calls = [asyncio.create_task(transport.post({}, b"%d" % n, as_it_is)) for n in range(3)]
+        await asyncio.sleep(0)
+        # All have begun, and none has taken the connection that is free.
+        for call in calls[:2]:
+            call.cancel()
+        assert (await calls[2]).status == 200
+        for call in calls[:2]:
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        await transport.aclose()
+    assert seen.connections == 1
+    assert seen.bodies == [b"", b"2"]
+
+
+async def test_a_call_that_closing_overtakes_ends_with_an_error_and_is_not_sent() -> None:
+    async with answering(http(b"")) as (port, seen):
+        transport = transport_to(port)
+        await transport.post({}, b"", as_it_is)
+        call = asyncio.create_task(transport.post({}, SECRET, as_it_is))
+        await asyncio.sleep(0)
+        await transport.aclose()
+        with pytest.raises(NetworkError):
+            await call
+        with pytest.raises(RuntimeError, match="closed"):
+            await transport.post({}, SECRET, as_it_is)
+    assert len(seen.heads) == 1
