@@ -21,7 +21,7 @@ from functools import partial
 from typing import NamedTuple
 
 _HEAD_BYTES = 64
-_MOST_BYTES, _MOST_BYTES_OF_ALL = 4 * 1024 * 1024, 16 * 1024 * 1024
+_MOST_BYTES, _MOST_BYTES_OF_ALL = 4 * 1024 * 1024, 8 * 1024 * 1024
 
 
 class Place(NamedTuple):
@@ -34,7 +34,7 @@ class Place(NamedTuple):
 def make_memory(members: int) -> list[int]:
     """Descriptors of memory for one of so many members, for lines and for results.
 
-    Each has at most 4 MiB, and those of all members have at most 16 for either. Empty where the
+    Each has at most 4 MiB, and those of all members have at most 8 for either. Empty where the
     system has no such memory.
     """
     size = min(_MOST_BYTES, _MOST_BYTES_OF_ALL // members)

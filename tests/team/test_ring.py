@@ -110,4 +110,4 @@ def test_all_members_together_have_bounded_memory() -> None:
             os.close(fd)
         assert len(sizes) == 2
         assert sizes[0] <= 4 * 2**20 + 64
-        assert sizes[0] * members <= 16 * 2**20 + 64 * members
+        assert sizes[0] * members <= 8 * 2**20 + 64 * members
