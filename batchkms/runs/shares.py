@@ -72,8 +72,8 @@ def read_shares(paths: Sequence[Path]) -> list[Share]:
 
 
 def _share(path: Path) -> Share:
-    partial = path.with_name(f"{path.name}.partial")
     manifest = Manifest.load(manifest_path(path))
+    partial = path.with_name(f"{path.name}.partial")
     if manifest is None or not (path.exists() or partial.exists()):
         raise ConfigError(
             f"there is no output {path} with its manifest {manifest_path(path).name}",
