@@ -336,6 +336,18 @@ def test_the_example_of_the_page_runs_as_it_is_written(batchkms: Program) -> Non
         assert (ended.code, ended.errors) == (0, []), f"{line}: {ended.stderr}"
 
 
+def test_what_the_limit_leaves_out_is_not_said_to_be_of_other_shares(batchkms: Program) -> None:
+    batchkms.write("in.jsonl", inventory("jsonl", rows=10))
+    share = ["--shard", "1/3", "--emulator", "--rate", "30"]
+    for more, told in [
+        ([], "share 1/3: 4 of the 10 rows read, 6 left to other shares; 10 calls/s for it"),
+        (["--limit", "3"], "3 of the 10 rows read, 6 left to other shares, 1 over --limit; 10"),
+    ]:
+        ended = batchkms("encrypt", "in.jsonl", "-o", "out.jsonl", "--overwrite", *share, *more)
+        assert ended.code == 0, ended.stderr
+        assert told in ended.stderr
+
+
 def test_shares_do_not_go_with_what_needs_every_row(batchkms: Program) -> None:
     batchkms.write("in.csv", "id,plaintext\na,b\n")
     ended = batchkms(
