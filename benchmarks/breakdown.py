@@ -43,7 +43,7 @@ from batchkms.sources import open_source
 from benchmarks.processes import machine, measured, server
 from benchmarks.stub_kms import BLOB
 
-ROWS = 20_000
+ROWS, QUICK_ROWS = 20_000, 10_000
 ENVIRON = {"TENCENTCLOUD_SECRET_ID": "EXAMPLE", "TENCENTCLOUD_SECRET_KEY": "example"}
 KEY_ID = "benchmark"
 SERVER_CPU, CLIENT_CPU = 0, 1
@@ -116,36 +116,36 @@ def _result(record: Record) -> Result:
     )
 
 
-async def _batches() -> AsyncIterator[Batch]:
-    for first in range(1, ROWS + 1, 256):
-        yield [_record(number) for number in range(first, min(first + 256, ROWS + 1))]
+async def _batches(rows: int) -> AsyncIterator[Batch]:
+    for first in range(1, rows + 1, 256):
+        yield [_record(number) for number in range(first, min(first + 256, rows + 1))]
 
 
-async def read(folder: Path, endpoint: str) -> float:
+async def read(folder: Path, endpoint: str, rows: int) -> float:
     """The input read, parsed, and its rows taken into account for a resume."""
-    source = open_source(str(_inventory(folder)))
-    rows = InputRows(done=_no_rows(), expected=None, most_held_bytes=None)
+    source = open_source(str(_inventory(folder, rows)))
+    of_input = InputRows(done=_no_rows(), expected=None, most_held_bytes=None)
     began_s = time.process_time()
-    async for _ in rows.remaining(source.batches()):
+    async for _ in of_input.remaining(source.batches()):
         pass
     return time.process_time() - began_s
 
 
-async def queue(folder: Path, endpoint: str) -> float:
+async def queue(folder: Path, endpoint: str, rows: int) -> float:
     """The engine: window, queue, workers, attempts, outbox and tally."""
-    return await _engine(None)
+    return await _engine(None, rows)
 
 
-async def quota(folder: Path, endpoint: str) -> float:
+async def quota(folder: Path, endpoint: str, rows: int) -> float:
     """What a quota that is never used up adds to that."""
-    return await _engine(1_000_000) - await _engine(None)
+    return await _engine(1_000_000, rows) - await _engine(None, rows)
 
 
-async def _engine(rate: int | None) -> float:
+async def _engine(rate: int | None, rows: int) -> float:
     quotas = Quotas({Group.CRYPT: rate})
     engine = Engine(_AtOnce(), quotas=quotas)
     began_s = time.process_time()
-    async with aclosing(engine.run(_batches())) as lots:
+    async with aclosing(engine.run(_batches(rows))) as lots:
         async for _ in lots:
             pass
     taken_s = time.process_time() - began_s
@@ -153,23 +153,23 @@ async def _engine(rate: int | None) -> float:
     return taken_s
 
 
-async def sign(folder: Path, endpoint: str) -> float:
+async def sign(folder: Path, endpoint: str, rows: int) -> float:
     """From the record to a signed request."""
-    return (await _called())[0]
+    return (await _called(rows))[0]
 
 
-async def parse(folder: Path, endpoint: str) -> float:
+async def parse(folder: Path, endpoint: str, rows: int) -> float:
     """From the answer, looked at from all sides, to the result."""
-    return (await _called())[1]
+    return (await _called(rows))[1]
 
 
-async def _called() -> tuple[float, float]:
+async def _called(rows: int) -> tuple[float, float]:
     transport = _Answering()
     credentials = StaticCredentials(Credentials("EXAMPLE", "example"))
     kms = KmsClient(region="ap-guangzhou", credentials=credentials, transport=transport)
     operation, calls = Encrypt(kms, key_id=KEY_ID), _Passed()
     signing_s = parsing_s = 0.0
-    for number in range(1, ROWS + 1):
+    for number in range(1, rows + 1):
         record = _record(number)
         began_s = time.perf_counter()
         await operation.do(record, calls)
@@ -189,7 +189,7 @@ class _Passed:
         return await call()
 
 
-async def send(folder: Path, endpoint: str) -> float:
+async def send(folder: Path, endpoint: str, rows: int) -> float:
     """The transport, from headers and body to the answer's bytes, 64 calls under way."""
     credentials = StaticCredentials(Credentials("EXAMPLE", "example"))
     kms = KmsClient(region="ap-guangzhou", endpoint=endpoint, credentials=credentials)
@@ -198,7 +198,7 @@ async def send(folder: Path, endpoint: str) -> float:
         region="ap-guangzhou", endpoint=endpoint, credentials=credentials, transport=recorded
     )
     await model.encrypt(KEY_ID, b"benchmark row 1")
-    sending, left = _Sending(kms._transport), iter(range(ROWS))
+    sending, left = _Sending(kms._transport), iter(range(rows))
 
     async def work() -> None:
         for _ in left:
@@ -225,14 +225,14 @@ class _Recorded(_Answering):
         return await super().post(headers, body, accept)
 
 
-async def write(folder: Path, endpoint: str) -> float:
+async def write(folder: Path, endpoint: str, rows: int) -> float:
     """Results encoded, summed up and written, synced at the end."""
     output = FileOutput(folder / f"out-{time.monotonic_ns()}", overwrite=False, fsync_interval_s=1)
     output.create()
     output.begin()
-    sink, results = JsonlSink(), [_result(_record(number)) for number in range(1, ROWS + 1)]
+    sink, results = JsonlSink(), [_result(_record(number)) for number in range(1, rows + 1)]
     began_s = time.process_time()
-    for first in range(0, ROWS, 64):
+    for first in range(0, rows, 64):
         await output.write(*encoded(results[first : first + 64], sink))
     await output.complete()
     taken_s = time.process_time() - began_s
@@ -240,7 +240,7 @@ async def write(folder: Path, endpoint: str) -> float:
     return taken_s
 
 
-PARTS: dict[str, Callable[[Path, str], Awaitable[float]]] = {
+PARTS: dict[str, Callable[[Path, str, int], Awaitable[float]]] = {
     part.__name__: part for part in (read, queue, quota, sign, send, parse, write)
 }
 
@@ -251,41 +251,50 @@ def _no_rows() -> Any:
     return RowSet()
 
 
-def _inventory(folder: Path) -> Path:
+def _inventory(folder: Path, rows: int) -> Path:
     path = folder / "inventory.jsonl"
     if not path.exists():
         with path.open("w") as file:
             file.writelines(
                 f'{{"id":"row-{number}","plaintext":"benchmark row {number}"}}\n'
-                for number in range(ROWS)
+                for number in range(rows)
             )
     return path
 
 
-def _part_us(part: str, folder: Path, endpoint: str) -> float:
+def _part_us(part: str, folder: Path, endpoint: str, rows: int) -> float:
     """One part in a process of its own, in µs a record."""
     pinned = ["/usr/bin/env", "taskset", "-c", str(CLIENT_CPU), sys.executable]
-    command = [*pinned, "-m", "benchmarks.breakdown", "--part", part, str(folder), endpoint]
+    command = [
+        *pinned,
+        "-m",
+        "benchmarks.breakdown",
+        "--part",
+        part,
+        str(folder),
+        endpoint,
+        str(rows),
+    ]
     _, output = measured(command, environ={})
-    return float(output) / ROWS * 1e6
+    return float(output) / rows * 1e6
 
 
-def _whole_us(folder: Path, endpoint: str) -> tuple[float, float]:
+def _whole_us(folder: Path, endpoint: str, rows: int) -> tuple[float, float]:
     """The command as a whole: CPU and wall time in µs a record, its start included."""
     pinned = ["/usr/bin/env", "taskset", "-c", str(CLIENT_CPU), sys.executable]
     usage, output = measured(
-        [*pinned, "-m", "batchkms", "encrypt", str(_inventory(folder)), "--overwrite"]
+        [*pinned, "-m", "batchkms", "encrypt", str(_inventory(folder, rows)), "--overwrite"]
         + ["-o", str(folder / "results.jsonl"), "--rate", "off", "--summary", "json"]
         + ["--endpoint", endpoint, "--key-id", KEY_ID, "--progress", "never"],
         environ=ENVIRON,
     )
     told = json.loads(output)
-    if told["ok"] != ROWS:
+    if told["ok"] != rows:
         raise RuntimeError(f"batchkms failed: {told}")
-    return usage.cpu_s / ROWS * 1e6, 1e6 / told["records_per_second"]
+    return usage.cpu_s / rows * 1e6, 1e6 / told["records_per_second"]
 
 
-def taken(rounds: int) -> dict[str, list[float]]:
+def taken(rounds: int, rows: int) -> dict[str, list[float]]:
     """Every part of every round, in µs a record."""
     made: dict[str, list[float]] = {part: [] for part in [*PARTS, "command, CPU", "command, wall"]}
     listening = server("-m", "benchmarks.stub_kms", cpu=SERVER_CPU)
@@ -293,16 +302,16 @@ def taken(rounds: int) -> dict[str, list[float]]:
         folder = Path(name)
         for _ in range(rounds):
             for part in PARTS:
-                made[part].append(_part_us(part, folder, endpoint))
-            cpu_us, wall_us = _whole_us(folder, endpoint)
+                made[part].append(_part_us(part, folder, endpoint, rows))
+            cpu_us, wall_us = _whole_us(folder, endpoint, rows)
             made["command, CPU"].append(cpu_us)
             made["command, wall"].append(wall_us)
     return made
 
 
-def table(rounds: int) -> tuple[str, dict[str, list[float]]]:
+def table(rounds: int, rows: int = ROWS) -> tuple[str, dict[str, list[float]]]:
     """A Markdown table of the medians, and every figure."""
-    made = taken(rounds)
+    made = taken(rounds, rows)
     lines = ["| part | CPU µs a record |", "|---|---|"]
     lines += [f"| {part} | {statistics.median(figures):.1f} |" for part, figures in made.items()]
     return "\n".join(lines), made
@@ -320,7 +329,7 @@ if __name__ == "__main__":
     given = sys.argv[1:]
     if given[:1] == ["--part"]:
         os.environ.update(ENVIRON)
-        print(uvloop.run(PARTS[given[1]](Path(given[2]), given[3])))  # type: ignore[arg-type]
+        print(uvloop.run(PARTS[given[1]](Path(given[2]), given[3], int(given[4]))))  # type: ignore[arg-type]
     else:
         target = given[given.index("--json") + 1] if "--json" in given else None
         main(int(given[0]) if given and given[0].isdigit() else 5, target)

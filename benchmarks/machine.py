@@ -13,8 +13,9 @@ from pathlib import Path
 
 _PACKAGES = (
     *("batchkms", "aiohttp", "uvloop", "httptools", "orjson", "msgspec", "cryptography", "click"),
-    *("hdrhistogram", "tencentcloud-sdk-python-kms"),
+    *("hdrhistogram", "tencentcloud-sdk-python-kms", "locust"),
 )
+# locust takes a second to say it, and is asked only if it is installed somewhere else.
 _PROGRAMS = {"locust": ("locust", "--version"), "wrk": ("wrk", "-v"), "hey": None}
 
 
@@ -34,7 +35,8 @@ def versions() -> dict[str, str]:
     """The versions of the libraries and peers that are installed."""
     found = {name: _package(name) for name in _PACKAGES}
     found["OpenSSL"] = ssl.OPENSSL_VERSION
-    found.update((name, _program(name, command)) for name, command in _PROGRAMS.items())
+    for name, command in _PROGRAMS.items():
+        found[name] = found.get(name) or _program(name, command)
     return {name: told for name, told in found.items() if told}
 
 

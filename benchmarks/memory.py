@@ -22,7 +22,7 @@ from benchmarks.processes import emulator, measured, server
 from benchmarks.tables import Column, Plan, Table
 
 SIZES = (10_000, 100_000, 1_000_000, 5_000_000)
-QUICK_SIZES = (10_000, 50_000)
+QUICK_SIZES = (5_000, 30_000)
 LIMIT_MB, FLAT_MB = 100.0, 10.0
 
 _SECRET = "x" * 40

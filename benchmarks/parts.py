@@ -24,7 +24,8 @@ def measure(name: str, plan: Plan) -> list[Table]:
     """The tables of one part. Raises RuntimeError if something did not do what it should."""
     module = importlib.import_module(f"benchmarks.{PARTS[name]}")
     if name == "breakdown":
-        return [_breakdown(module.table(plan.rounds)[1])]
+        rows = module.QUICK_ROWS if plan.quick else module.ROWS
+        return [_breakdown(module.table(plan.rounds, rows)[1])]
     return list(module.part(plan))
 
 

@@ -44,6 +44,18 @@ def test_two_parts_from_the_command_to_the_files(tmp_path: Path) -> None:
     assert "| batchkms --version | " in done.stdout
 
 
+@pytest.mark.long
+def test_the_breakdown_in_its_quick_form(tmp_path: Path) -> None:
+    done = run("--quick", "breakdown", "--json", str(tmp_path / "all.json"))
+    assert (done.returncode, done.stderr) == (0, "")
+    (breakdown,) = json.loads((tmp_path / "all.json").read_text())["parts"]["breakdown"]["tables"]
+    made = {part: figures["us"] for part, figures in breakdown["medians"].items()}
+    assert [*made][:2] == ["read", "queue"]
+    # By how many rows it is divided must be how many there were: signing takes microseconds.
+    assert 0.5 < made["sign"] < 200
+    assert sum(made[part] for part in ("read", "sign", "send", "parse")) < made["command, CPU"] * 2
+
+
 def test_a_part_that_is_none() -> None:
     done = run("loadtests")
     assert done.returncode == 2

@@ -63,7 +63,7 @@ class LoadProcess:
             return
         if self._made is None:
             raise RuntimeError("orders come first")
-        caller, workload, _, _ = self._made
+        caller, workload, pool, dials = self._made
         if isinstance(message, wire.Begin):
             caller.begin(message.zero_s, self._calls.append, lambda error: None)
             self._begin(self._keep_telling(caller))
@@ -77,7 +77,7 @@ class LoadProcess:
         elif isinstance(message, wire.Stop):
             caller.stop()
         else:
-            self._begin(self._end())
+            self._begin(self._end(caller, pool, dials))
 
     def _ready(self, orders: wire.Orders) -> None:
         log_to_stderr(level=orders.log_level, log_format=orders.log_format)
@@ -129,10 +129,7 @@ class LoadProcess:
         )
         self._calls.clear()
 
-    async def _end(self) -> None:
-        if self._made is None:
-            raise RuntimeError("orders come first")
-        caller, _, pool, dials = self._made
+    async def _end(self, caller: OwnCaller, pool: Pool, dials: Dials) -> None:
         await caller.end()
         self._say(
             wire.Report(

@@ -35,6 +35,7 @@ from batchkms.reporting.summary import State
 from batchkms.reporting.verification import Cost, VerifySummary
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.runs.verification import Verification
+from batchkms.shard import Shard
 from batchkms.sources import input_format, open_source
 from batchkms.sources.base import Source
 from batchkms.sources.shares import SharedSource
@@ -82,10 +83,11 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
     refuse_special(spec.input)
     seed = spec.seed if spec.seed is not None else secrets.randbelow(2**53)
     async with AsyncExitStack() as stack:
-        source = _inventory(spec, stack)
+        shard = _share_of(spec)
+        source = _inventory(spec, shard, stack)
         outcome = stack.enter_context(Verification(Path(spec.input), format=_format(spec.input)))
         if spec.dry_run:
-            return await _planned(spec, outcome, seed)
+            return await _planned(spec, shard, outcome, seed)
         connection = await connect(spec, stack)
         watch = await stack.enter_async_context(run_metrics(spec.metrics, "verify", tally))
         found = await found_rate(spec, connection)
@@ -95,7 +97,7 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
         if spec.sample is not None:
             outcome.choose(spec.sample, seed)
         cost = Cost(calls=outcome.calls, per_second=pace[operation.groups[0]])
-        say(f"batchkms: {printable(_plan(spec, outcome))}: {cost.as_text()}")
+        say(f"batchkms: {printable(_plan(spec, shard, outcome))}: {cost.as_text()}")
         quotas = Quotas(pace)
         stack.push_async_callback(quotas.aclose)
         engine = Engine(
@@ -128,6 +130,7 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
         cost=cost,
         output=spec.input,
         against=spec.against or "",
+        shard=shard,
         wall_s=time.monotonic() - began_s,
         sample=spec.sample,
         seed=None if spec.sample is None else seed,
@@ -136,7 +139,7 @@ async def _run(spec: JobSpec, again: JobReader | None) -> int:
     return told(summary, spec.summary, of="inventory")
 
 
-async def _planned(spec: JobSpec, outcome: Verification, seed: int) -> int:
+async def _planned(spec: JobSpec, shard: Shard | None, outcome: Verification, seed: int) -> int:
     """Says what a verification would take; no call is made and the inventory is not read."""
     await outcome.read_output()
     if spec.sample is not None:
@@ -146,10 +149,12 @@ async def _planned(spec: JobSpec, outcome: Verification, seed: int) -> int:
     cost = Cost(calls=outcome.calls, per_second=pace[groups[0]])
     if spec.summary == "json":
         about = {"command": "verify", "dry_run": True, "exit_code": 0, "output": spec.input}
+        about["shard"] = None if shard is None else str(shard)
         rows = {"output_rows": outcome.output_rows, "to_decrypt": outcome.chosen}
         put(ascii_json({**about, **rows, "cost": cost.as_json()}))
     else:
-        say(f"batchkms: {printable(_plan(spec, outcome))}: {cost.as_text()}; nothing was sent")
+        plan = printable(_plan(spec, shard, outcome))
+        say(f"batchkms: {plan}: {cost.as_text()}; nothing was sent")
     return 0
 
 
@@ -182,7 +187,40 @@ async def _compared(
     return Ending(state=State.INTERRUPTED if engine.drained else State.FINISHED)
 
 
-def _inventory(spec: JobSpec, stack: AsyncExitStack) -> Source:
+def _share_of(spec: JobSpec) -> Shard | None:
+    """Which share of the inventory the output has the rows of: as its manifest says, or --shard.
+
+    The rate is divided for --shard alone: that one share is verified does not say that others
+    are meanwhile. Raises ConfigError where rows would be compared with those of another share.
+    """
+    try:
+        manifest = Manifest.load(manifest_path(Path(spec.input)))
+    except ConfigError:
+        # Without one that can be read, the rows themselves are verified as well as ever.
+        return spec.shard
+    noted = None if manifest is None else manifest.content.get("shard")
+    if manifest is None or noted is None:
+        return spec.shard
+    of_output = Shard(noted["number"], noted["of"])
+    if manifest.content["command"] == "encrypt":
+        if spec.shard not in (None, of_output):
+            raise ConfigError(
+                f"{spec.input} is of the share {of_output}, and --shard is {spec.shard}",
+                hint="leave --shard out, or name the output of that share",
+            )
+        return of_output
+    if spec.shard is None:
+        # Dealt were the rows of a result file, which come in the order in which they were done.
+        raise ConfigError(
+            f"{spec.input} is of the share {of_output} of a result file, and nothing says which "
+            "rows of the inventory those are",
+            hint="merge all shares and verify that; or, if that file has its rows in the order of "
+            f"the inventory, say --shard {of_output}",
+        )
+    return spec.shard
+
+
+def _inventory(spec: JobSpec, shard: Shard | None, stack: AsyncExitStack) -> Source:
     source = open_source(
         spec.against or "",
         format=spec.format,
@@ -192,7 +230,7 @@ def _inventory(spec: JobSpec, stack: AsyncExitStack) -> Source:
         max_plaintext_bytes=MAX_ENVELOPE_BYTES,
     )
     stack.push_async_callback(source.aclose)
-    return source if spec.shard is None else SharedSource(source, spec.shard)
+    return source if shard is None else SharedSource(source, shard)
 
 
 def _format(output: str) -> str:
@@ -215,9 +253,10 @@ def _format(output: str) -> str:
         return str(noted)
 
 
-def _plan(spec: JobSpec, outcome: Verification) -> str:
+def _plan(spec: JobSpec, shard: Shard | None, outcome: Verification) -> str:
+    share = "" if shard is None else f" (share {shard})"
     chosen = "all" if outcome.chosen == outcome.ok_rows else "of them"
     return (
-        f"verify {spec.input}: {outcome.output_rows:,} rows, {outcome.ok_rows:,} with a "
+        f"verify {spec.input}{share}: {outcome.output_rows:,} rows, {outcome.ok_rows:,} with a "
         f"ciphertext, {chosen} {outcome.chosen:,} to decrypt"
     )

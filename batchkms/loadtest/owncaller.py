@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from batchkms.errors import RunStopped
@@ -122,8 +121,7 @@ class OwnCaller:
         """Begins no more calls; those under way end. Nothing is begun after it."""
         self._stopped = True
         if self._model is not None:
-            with suppress(asyncio.InvalidStateError):
-                self._model.stop()
+            self._model.stop()
 
     def settled_s(self) -> float:
         """Every call that was due before this moment has ended and was recorded."""

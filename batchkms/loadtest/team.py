@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -33,6 +34,9 @@ READY_WITHIN_S = 60.0
 ENDED_WITHIN_S = 10.0
 """From when it was told to end; connections of a server that stalls are given up sooner."""
 
+SILENT_FOR_S = 10.0
+"""A process that was told to stop and is silent for so long hangs: they speak all the time."""
+
 
 class _Member:
     """One of the processes, and what it said last. `number` counts from 1."""
@@ -44,6 +48,7 @@ class _Member:
         """What it said but for `Calls`, and None once it is gone."""
         self.state = wire.Calls([], 0.0, 0, 0, 0.0)
         self.report: wire.Report | None = None
+        self.heard_s = 0.0
         self.gone = False
 
     def tell(self, message: wire.Told) -> None:
@@ -70,6 +75,7 @@ class Team:
         self._fail: Callable[[RunStopped], None] = lambda error: None
         self._lost: list[str] = []
         self._losing: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None
         self._told_to_end = False
 
     async def start(self, orders: Sequence[wire.Orders]) -> None:
@@ -90,6 +96,8 @@ class Team:
     async def aclose(self) -> None:
         """Ends those that are left."""
         self._told_to_end = True
+        if self._stopping is not None:
+            self._stopping.cancel()
         await asyncio.gather(*self._losing)
         processes = [member.process for member in self._members if member.process is not None]
         await asyncio.gather(*(process.ended(ENDED_WITHIN_S) for process in processes))
@@ -148,6 +156,8 @@ class Team:
     def stop(self) -> None:
         """Begins no more calls; those under way end."""
         self._tell_all(wire.Stop())
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._kill_silent())
 
     def settled_s(self) -> float:
         """Every call that was due before this moment has ended and has come here."""
@@ -218,7 +228,18 @@ class Team:
     async def _answers(self) -> list[wire.Heard | None]:
         return [await member.answer() for member in self._members]
 
+    async def _kill_silent(self) -> None:
+        """Whoever has stopped a test must not wait for a process that hangs, or was stopped."""
+        began_s = time.monotonic()
+        while True:
+            await asyncio.sleep(SILENT_FOR_S / 10)
+            for member in self._members:
+                silent_s = time.monotonic() - max(member.heard_s, began_s)
+                if silent_s > SILENT_FOR_S and member.process is not None and not member.gone:
+                    member.process.kill()
+
     def _heard(self, member: _Member, frame: bytes) -> None:
+        member.heard_s = time.monotonic()
         message = wire.decode_heard(frame)
         if isinstance(message, wire.Calls):
             for call in message.calls:

@@ -10,6 +10,7 @@ from batchkms.errors import RunStopped, verdict_for
 from batchkms.reporting.summary import Exit, State, span_text
 from batchkms.runs.verification import Verification
 from batchkms.runs.verifyfindings import Kind
+from batchkms.shard import Shard
 from batchkms.tally import Tally
 
 _LONGEST_CODE = 60
@@ -19,7 +20,8 @@ _ADVICE = {
     Kind.CORRUPTED: "restore the rows that do not decrypt, or encrypt them anew",
     Kind.ID: "if all of them differ: check --id-field",
     Kind.CONTEXT: "restore the contexts in {output}; if all of them differ: check --context-field",
-    Kind.MISSING: "if the run had a --limit, or has not ended, its output lacks the rest",
+    Kind.MISSING: "if the run had a --limit or --shard, or has not ended, its output lacks the "
+    "rest; --shard I/N compares with that share alone",
 }
 
 
@@ -54,7 +56,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySummary:
-    """What is told at the end. `seed` is that of a sample; `wall_s` the whole time in seconds."""
+    """What is told at the end. `seed` is that of a sample; `wall_s` the whole time in seconds.
+
+    `shard` is the share of the inventory that the output was compared with, None for all of it.
+    """
 
     outcome: Verification
     state: State
@@ -65,6 +70,7 @@ class VerifySummary:
     wall_s: float
     sample: int | None = None
     seed: int | None = None
+    shard: Shard | None = None
     error: RunStopped | None = None
     """What stopped it."""
 
@@ -105,6 +111,7 @@ class VerifySummary:
             "exit_code": int(self.exit_code),
             "output": self.output,
             "against": self.against,
+            "shard": None if self.shard is None else str(self.shard),
             "rows": outcome.rows,
             "output_rows": outcome.output_rows,
             "verified": outcome.verified,
@@ -144,6 +151,8 @@ class VerifySummary:
             f"{outcome.findings.counts.total():,} not right"
         )
         lines += _unverified(outcome)
+        if self.shard is not None:
+            lines.append(f"compared with the rows of the share {self.shard} of {self.against}")
         if self.seed is not None:
             lines.append(f"sample: {outcome.chosen:,} rows; the same ones again with {self._seed}")
         return lines + [f"next: {step}" for step in self.next_steps()]

@@ -141,9 +141,9 @@ class OutputAudit:
         if self._digest.hexdigest() != output["sha256"]:
             self.findings.add("digest", "the digest of the output is not that of the manifest")
 
-    def _compare(self, what: str, noted: object, found: object) -> None:
+    def _compare(self, what: str, noted: int | dict[str, int], found: int | dict[str, int]) -> None:
         if noted != found:
-            self.findings.add("count", f"{what} is {found} and was {noted}")
+            self.findings.add("count", f"{what} is {_shown(found)} and was {_shown(noted)}")
 
 
 class _Order:
@@ -217,6 +217,12 @@ class _Order:
             self._window.append(row)
             self._in_window.add(row.seq)
         return bool(self._window)
+
+
+def _shown(count: int | dict[str, int]) -> str:
+    if isinstance(count, int):
+        return f"{count:,}"
+    return ", ".join(f"{name or 'none'} {rows:,}" for name, rows in count.items()) or "none"
 
 
 def _sums_of(path: Path) -> Iterator[RowSum]:

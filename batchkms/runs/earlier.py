@@ -105,7 +105,7 @@ def refuse_other(manifest: Manifest, identity: Identity) -> None:
             for value in [identity.settings.get(name)]
         ),
         *(
-            _difference(f"input's {name.replace('_', ' ')}", content["input"].get(name), value)
+            _difference(*of_input(name, content["input"].get(name), value))
             for name, value in identity.input.items()
             # Where one of the two came through a pipe, the rows that were read must do.
             if name == "format" or (name != "path" and not mended and name in content["input"])
@@ -137,7 +137,26 @@ def _difference(name: str, before: Any, now: Any) -> str | None:
     return None if before == now else f"the {name} was {shown(before)} and is {shown(now)}"
 
 
+def of_input(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
+    """What a message calls something that is known of an input, and both values of it."""
+    if name == "size_bytes":
+        return "input's size", bytes_shown(before), bytes_shown(now)
+    return f"input's {name.replace('_', ' ')}", before, now
+
+
+def bytes_shown(count: int | None) -> str | None:
+    """How many bytes there are, to the last one: two sizes may differ by it alone."""
+    return None if count is None else f"{count:,} {'byte' if count == 1 else 'bytes'}"
+
+
 def shown(value: Any) -> str:
-    """A setting as a message shows it."""
-    text = "not given" if value is None else str(value)
+    """A setting as a message shows it: a list with commas, as an option takes it."""
+    if value is None:
+        return "not given"
+    if isinstance(value, list | tuple):
+        text = ", ".join(map(str, value)) or "none"
+    elif isinstance(value, int) and not isinstance(value, bool):
+        text = f"{value:,}"
+    else:
+        text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

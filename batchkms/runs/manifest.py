@@ -28,7 +28,9 @@ LONGEST_BYTES = 64 * 1024 * 1024
 
 
 def manifest_path(output: Path) -> Path:
-    """Where the manifest of an output is."""
+    """Where the manifest of an output is. Raises ConfigError for `.` or `/`, which is no file."""
+    if not output.name:
+        raise ConfigError(f"{output} is a folder", hint="name one file in it")
     return output.with_name(f"{output.name}.run.json")
 
 

@@ -52,13 +52,12 @@ def finished_content(
 def _input(shares: Sequence[Share]) -> dict[str, Any]:
     """The input of the first share that is a file which is there, or of the first one.
 
-    Without the digest of the rows that were read: each run has that of its own rows alone.
+    All shares know the digest of the whole input. Without the one of the rows that were read:
+    each run has that of its own rows alone.
     """
     there = (share for share in shares if os.path.isfile(share.content["input"]["path"]))
     described = next(there, shares[0]).content["input"]
-    kept = {name: value for name, value in described.items() if name != "read"}
-    known = [share.content["input"].get("sha256") for share in shares]
-    return {**kept, "sha256": next((digest for digest in known if digest is not None), None)}
+    return {name: value for name, value in described.items() if name != "read"}
 
 
 def _settings(shares: Sequence[Share], *, ordered: bool) -> dict[str, Any]:

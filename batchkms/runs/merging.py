@@ -24,7 +24,7 @@ from batchkms.runs.mergedmanifest import finished_content, running_content
 from batchkms.runs.output import open_output, refuse_input
 from batchkms.runs.resultfile import ResultRow, sink_of_output
 from batchkms.runs.rowsums import packed
-from batchkms.runs.sharerows import rows_of_all, seq_twice
+from batchkms.runs.sharerows import refuse_changed, rows_of_all, seq_twice
 from batchkms.runs.shares import Share
 from batchkms.sinks import open_sink
 from batchkms.tally import Tally
@@ -75,10 +75,11 @@ def _refuse_other_format(path: str, share: Share) -> None:
 
 def _left_by_merge(path: Path) -> bool:
     """Whether what is there was left by a merge that died; never true of an output."""
+    beside = manifest_path(path)
     partial = path.with_name(f"{path.name}.partial")
     if path.exists() or not partial.exists():
         return False
-    manifest = Manifest.load(manifest_path(path))
+    manifest = Manifest.load(beside)
     if manifest is None:
         # It died before its first row, or another run did.
         return not partial.is_symlink() and not partial.stat().st_size
@@ -169,8 +170,10 @@ class Merge:
             try:
                 new = seen.add(row.result.seq)
             except TooFarApart as error:
+                refuse_changed(self.shares)
                 raise ConfigError(str(error), hint=error.hint) from None
             if not new:
+                refuse_changed(self.shares)
                 raise seq_twice(None, row)
             lot.append(row)
             lot_bytes += len(row.raw)

@@ -86,6 +86,7 @@ def open_output(
                 "a run to stdout cannot be resumed", hint="write to a file with -o FILE"
             )
         return StdoutOutput()
+    manifest_path(Path(path))
     output = FileOutput(Path(path), overwrite=overwrite, fsync_interval_s=fsync_interval_s)
     for used in output.files():
         refuse_input(used, input_path)

@@ -6,6 +6,7 @@ of which only those exist that hold a row; some hundred of them are held in memo
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from array import array
 from collections import OrderedDict
@@ -46,8 +47,8 @@ class TooFarApart(Exception):
 class RowIndex:
     """The places of rows. A context manager, as it holds a temporary file.
 
-    A `seq` is a number below 2**63. The methods raise OutputError where the temporary file cannot
-    be written or read.
+    A `seq` is a number below 2**63. Its methods, and making it, raise OutputError where the
+    temporary file cannot be made, written or read.
     """
 
     def __init__(self, *, held_blocks: int = HELD_BLOCKS, most_blocks: int = MOST_BLOCKS) -> None:
@@ -55,7 +56,10 @@ class RowIndex:
         self._held_blocks = held_blocks
         self._most_blocks = most_blocks
         # Open for as long as this index is in use: `__exit__` closes it, no block here can.
-        self._file = tempfile.TemporaryFile(prefix="batchkms-")  # noqa: SIM115
+        try:
+            self._file = tempfile.TemporaryFile(prefix="batchkms-")  # noqa: SIM115
+        except OSError as error:
+            raise _unusable(error) from None
         # Where each block is in the file, and those in memory, that used last at the end.
         self._places: dict[int, int] = {}
         self._held: OrderedDict[int, array[int]] = OrderedDict()
@@ -159,7 +163,9 @@ def _place(value: int) -> Place:
 
 
 def _unusable(error: OSError) -> OutputError:
+    hint = "free some space in the folder of temporary files, or name another with TMPDIR"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        hint = "raise the limit of open files (ulimit -n)"
     return OutputError(
-        f"the temporary file of the row index cannot be used: {error.strerror}",
-        hint="free some space in the folder of temporary files, or name another with TMPDIR",
+        f"the temporary file of the row index cannot be used: {error.strerror}", hint=hint
     )

@@ -62,7 +62,7 @@ def rows_of(share: Share) -> Iterator[ResultRow]:
     except OSError as error:
         raise _unreadable(share, error) from None
     if digest.hexdigest() != output["sha256"]:
-        raise NotAsLeft(share.path, "its digest is not that of its manifest")
+        raise _other_digest(share)
 
 
 def _seq(row: ResultRow) -> int:
@@ -109,12 +109,14 @@ def _sorted(share: Share, held_blocks: int, stack: ExitStack) -> Iterator[Result
         try:
             new = index.add(_seq(row), offset, 0)
         except TooFarApart:
+            refuse_changed([share])
             raise ConfigError(
                 f"{share.path}, line {row.line}: the numbers (seq) of its rows lie too far apart "
                 "to be put in order",
                 hint="merge without --ordered",
             ) from None
         if not new:
+            refuse_changed([share])
             raise seq_twice(share, row)
         checked += hash(row.raw)
         offset += len(row.raw)
@@ -132,6 +134,22 @@ def _sorted(share: Share, held_blocks: int, stack: ExitStack) -> Iterator[Result
         raise NotAsLeft(share.path, "it was changed while it was merged")
 
 
+def refuse_changed(shares: Sequence[Share]) -> None:
+    """Raises NotAsLeft for a file that was changed: numbers that make no sense may come of that.
+
+    The digest of a file is known only at its end, and such a number comes before. Raises
+    ConfigError where one cannot be read.
+    """
+    for share in shares:
+        try:
+            with share.path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _unreadable(share, error) from None
+        if digest != share.content["output"]["sha256"]:
+            raise _other_digest(share)
+
+
 def seq_twice(share: Share | None, row: ResultRow) -> ConfigError:
     """The error for a number that comes for the second time; None is any of the shares."""
     where = "the shares" if share is None else str(share.path)
@@ -140,6 +158,10 @@ def seq_twice(share: Share | None, row: ResultRow) -> ConfigError:
         "apart",
         hint="give each row of the input a seq of its own, and do the shares again",
     )
+
+
+def _other_digest(share: Share) -> NotAsLeft:
+    return NotAsLeft(share.path, "its digest is not that of its manifest")
 
 
 def _unreadable(share: Share, error: OSError) -> ConfigError:

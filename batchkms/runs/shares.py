@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchkms.errors import BatchKmsError, ConfigError
-from batchkms.runs.earlier import IDENTITY_SETTINGS, shown
+from batchkms.runs.earlier import IDENTITY_SETTINGS, bytes_shown, of_input, shown
 from batchkms.runs.manifest import Manifest, manifest_path
 from batchkms.shard import Shard
 
@@ -72,8 +72,8 @@ def read_shares(paths: Sequence[Path]) -> list[Share]:
 
 
 def _share(path: Path) -> Share:
-    partial = path.with_name(f"{path.name}.partial")
     manifest = Manifest.load(manifest_path(path))
+    partial = path.with_name(f"{path.name}.partial")
     if manifest is None or not (path.exists() or partial.exists()):
         raise ConfigError(
             f"there is no output {path} with its manifest {manifest_path(path).name}",
@@ -102,7 +102,8 @@ def _share(path: Path) -> Share:
         )
     size_bytes, found_bytes = manifest.content["output"].get("size_bytes"), path.stat().st_size
     if size_bytes != found_bytes:
-        raise NotAsLeft(path, f"it has {found_bytes:,} bytes and had {shown(size_bytes)}")
+        had = "an unknown number" if size_bytes is None else f"{size_bytes:,}"
+        raise NotAsLeft(path, f"it has {bytes_shown(found_bytes)} and had {had}")
     shard = Shard(noted["number"], noted["of"])
     return Share(path=path, shard=shard, content=manifest.content)
 
@@ -128,7 +129,7 @@ def _differences(first: Share, other: Share) -> Iterator[str]:
             for name in _SAME_SETTINGS
         ),
         *(
-            (f"input's {name.replace('_', ' ')}", one["input"].get(name), two["input"].get(name))
+            of_input(name, one["input"].get(name), two["input"].get(name))
             for name in _SAME_OF_INPUT
             # What came through a pipe has no size and no head, and one that was not read to its
             # end has no digest.
@@ -138,7 +139,8 @@ def _differences(first: Share, other: Share) -> Iterator[str]:
     ]
     for name, before, now in pairs:
         if before != now:
-            yield f"the {name} is {shown(before)} in the one and {shown(now)} in the other"
+            verb = "are" if name == "columns" else "is"
+            yield f"the {name} {verb} {shown(before)} in the one and {shown(now)} in the other"
 
 
 def _refuse_incomplete(shares: Sequence[Share]) -> None:

@@ -16,6 +16,7 @@ from batchkms.emulator import Emulator
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.kms.credentials import Credentials
 from batchkms.latency import Latencies
+from batchkms.loadtest import team as team_module
 from batchkms.loadtest import teamwire as wire
 from batchkms.loadtest.call import Call
 from batchkms.loadtest.rows import Row
@@ -164,6 +165,25 @@ async def test_one_that_dies_is_named_and_stops_the_others(kms: Emulator, when: 
         await _in_time(team.end())
         assert "process 2 of 3 was killed by SIGKILL" in errors[0].message
         assert team.faults(closed=False) == [str(errors[0].message)]
+
+
+async def test_one_that_hangs_is_not_waited_for_once_the_test_was_stopped(
+    kms: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Forty times as long as a process that runs is silent.
+    monkeypatch.setattr(team_module, "SILENT_FOR_S", 2.0)
+    async with running_team(orders(kms, 2)) as team:
+        calls, errors = begun(team)
+        task = asyncio.create_task(team.attack(Schedule([Stage(60.0, 100.0, 100.0)])))
+        await until(lambda: len(calls) > 5)
+        os.kill(team.pids[1], signal.SIGSTOP)
+        team.stop()
+        await _in_time(task)
+        await _in_time(team.end())
+        assert "process 2 of 2 was killed by SIGKILL" in errors[0].message
+        assert team.generator().processes == 2
+        # The other one has reported.
+        assert team.connections().opened > 0
 
 
 async def test_what_a_process_refuses_is_raised_before_any_call(kms: Emulator) -> None:

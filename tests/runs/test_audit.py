@@ -85,6 +85,12 @@ def test_doubled_and_added_rows_are_named(tmp_path: Path) -> None:
     assert f"line {ROWS + 2}: row 99 was not written by the run" in audit.findings.named
 
 
+def test_counts_that_differ_are_told_in_words(tmp_path: Path) -> None:
+    audit = _audited(tmp_path, [_row(seq) for seq in range(1, 1_201)])
+    assert f"the number of rows (rows) is 1,200 and was {ROWS}" in audit.findings.named
+    assert f"the count by key is k 1,200 and was k {ROWS}" in audit.findings.named
+
+
 def test_a_damaged_file_of_checksums_is_told_as_such(tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     output.write_bytes(b"".join(GOOD))

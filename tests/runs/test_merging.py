@@ -153,9 +153,19 @@ def _no_row(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'{"seq":5', b'["seq":5'))
 
 
+def _twice_in_it(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"seq":5', b'"seq":3'))
+
+
+def _that_of_another(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"seq":5', b'"seq":4'))
+
+
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("sums", [False, True])
-@pytest.mark.parametrize("damage", [_same_size, _reordered, _no_row])
+@pytest.mark.parametrize(
+    "damage", [_same_size, _reordered, _no_row, _twice_in_it, _that_of_another]
+)
 def test_a_share_that_was_changed_leaves_no_output(
     tmp_path: Path, damage: Callable[[Path], None], ordered: bool, sums: bool
 ) -> None:
@@ -230,6 +240,7 @@ def test_what_is_read_is_never_written_to(tmp_path: Path, name: str) -> None:
         ("out.csv", "the results are jsonl, and the suffix of"),
         ("out.jsonl.gz", "not written compressed"),
         ("nowhere/out.jsonl", "there is no folder"),
+        ("/", "/ is a folder"),
     ],
 )
 def test_an_output_that_cannot_be_is_refused(tmp_path: Path, output: str, told: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import resource
+import tempfile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchkms.errors import OutputError
 from batchkms.runs.rowindex import BLOCK_ROWS, CHOSEN, MATCHED, OK, Place, RowIndex, TooFarApart
 
 SEQS = st.one_of(st.integers(1, 4 * BLOCK_ROWS), st.integers(1, 2**63 - 1))
@@ -66,6 +69,18 @@ def test_numbers_that_lie_too_far_apart_are_refused_one_by_one() -> None:
             index.add(2**62, 9, 0)
         assert index.add(2, 9, 0)
         assert index.rows == 4
+
+
+def test_what_speaks_against_a_temporary_file_is_told() -> None:
+    tempfile.gettempdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot be used: Too many open files") as refused:
+            RowIndex()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "ulimit -n" in str(refused.value.hint)
 
 
 def test_only_some_blocks_are_in_memory() -> None:

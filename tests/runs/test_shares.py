@@ -55,7 +55,22 @@ def test_a_single_share_is_all_of_it(tmp_path: Path) -> None:
         (_set("input.sha256", "2" * 64), "the input's sha256 is 1111", "again"),
         (_set("input.format", "csv"), "the input's format is jsonl in the one", "again"),
         (_set("output.format", "csv"), "the output format is jsonl in the one and csv", "again"),
-        (_set("output.columns", ["note"]), "the columns is [] in the one", "again"),
+        (
+            _set("output.columns", ["note", "source"]),
+            "the columns are none in the one and note, source in the other",
+            "again",
+        ),
+        (
+            _set("settings.keep", ["note", "source"]),
+            "the --keep is not given in the one and note, source in the other",
+            "again",
+        ),
+        (_set("settings.limit", 7_000), "the --limit is not given in the one and 7,000", "again"),
+        (
+            _set("input.size_bytes", 1_234_568),
+            "the input's size is 1,234,567 bytes in the one and 1,234,568 bytes in the other",
+            "again",
+        ),
         (_set("shard.of", 4), "the number of shares is 3 in the one and 4 in the other", "again"),
         (_set("shard.number", 1), "are both of the share 1/3", "one output for each"),
         (_set("shard.input_rows", 8), "has read 7 rows of the input, and that of", "again"),
@@ -69,7 +84,7 @@ def test_a_single_share_is_all_of_it(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str, hint: str
 ) -> None:
-    paths = dealt(tmp_path, 3, range(1, 8))
+    paths = dealt(tmp_path, 3, range(1, 8), input={"size_bytes": 1_234_567})
     _edit(paths[1], change)
     with pytest.raises(ConfigError) as refused:
         read_shares(paths)
@@ -119,10 +134,13 @@ def test_an_output_that_has_not_got_its_name_is_not_finished(tmp_path: Path) -> 
 
 
 def test_a_file_of_another_size_is_no_longer_what_was_written(tmp_path: Path) -> None:
-    paths = dealt(tmp_path, 2, range(1, 5))
+    paths = dealt(tmp_path, 2, range(1, 51))
+    had = paths[1].stat().st_size
     paths[1].write_bytes(paths[1].read_bytes()[:-1])
-    with pytest.raises(NotAsLeft, match="share2.jsonl is not as its run left it: it has"):
+    told = f"share2.jsonl is not as its run left it: it has {had - 1:,} bytes and had {had:,}$"
+    with pytest.raises(NotAsLeft, match=told):
         read_shares(paths)
+    assert had > 1_000
 
 
 @pytest.mark.parametrize("kept", [["sha256"], ["head_sha256"], []])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +135,36 @@ def test_users_and_connections_are_shared_and_rows_go_round(
     assert ended.code == (0 if told["valid"] else 6)
     written = b"".join(path.read_bytes() for path in batchkms.folder.glob("calls.jsonl*"))
     assert CANARY.encode() not in written + ended.stdout.encode() + ended.stderr.encode()
+
+
+def test_metrics_and_progress_are_sums_over_all_processes(
+    batchkms: Program, service: Service
+) -> None:
+    process = started(batchkms, service, "--metrics", ":0", "--progress", "always")
+    assert process.stderr is not None
+    url = process.stderr.readline().split()[-1]
+    partial = batchkms.folder / "calls.jsonl.partial"
+    # About a hundred calls, so that those of the last moments are few among them.
+    until(lambda: partial.exists() and partial.stat().st_size > 15_000)
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 - the program's own, on this machine
+        lines = answer.read().decode().splitlines()
+    told = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    summary = json.loads(stdout)
+    assert process.returncode == 130, stderr
+    # All that were due but for the last ones; one process of two makes half of them.
+    calls = float(told['batchkms_loadtest_calls_total{action="encrypt",class="ok"}'])
+    asked = float(told["batchkms_loadtest_asked_calls_total"])
+    assert 0.75 * asked < calls <= asked
+    assert calls <= summary["calls"] == len(calls_of(batchkms.folder / "calls.jsonl"))
+    assert float(told["batchkms_loadtest_connections"]) >= 2
+    # The display has been drawn anew at least once since, as it is several times a second.
+    display = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stderr)
+    shown = [int(each.replace(",", "")) for each in re.findall(r"ok ([0-9,]+) · failed 0", display)]
+    assert 0.75 * asked < shown[-1] <= summary["calls"]
+    connections = [int(each) for each in re.findall(r"· connections ([0-9,]+) ·", display)]
+    assert 2 <= max(connections) <= summary["connections"]["most"]
 
 
 def test_an_interrupt_of_the_whole_group_ends_it_with_its_figures(

@@ -180,6 +180,22 @@ def test_a_result_file_that_is_none_is_not_waited_for(
     assert "out.jsonl is no regular file" in _refused(batchkms, command, "out.jsonl", *more)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("audit",),
+        ("retry",),
+        ("merge", "-o", "out.jsonl"),
+        ("verify", "--against", "in.jsonl", "--emulator"),
+        ("encrypt", "in.jsonl", "--emulator", "--output-format", "jsonl", "-o"),
+    ],
+)
+@pytest.mark.parametrize("name", [".", "/"])
+def test_a_folder_is_no_result_file(batchkms: Program, command: tuple[str, ...], name: str) -> None:
+    batchkms.write("in.jsonl", GOOD)
+    assert _refused(batchkms, *command, name).startswith(f"{name} is a folder")
+
+
 SIDE_FILES = ["out.jsonl.partial.sums", "out.jsonl.run.sums", "out.jsonl.run.json.tmp"]
 
 

@@ -97,7 +97,7 @@ async def _stopped(batchkms: Program, kms: Emulator, *more: str) -> None:
     [
         ("key", "the --key-id was"),
         ("field", "the --id-field was id and is name"),
-        ("input", "the input's size bytes was"),
+        ("input", "the input's size was"),
         ("rows", "this is another input: its first"),
         ("encoding", "the --encoding was utf8 and is hex"),
         ("format", "the output format was jsonl and is csv"),
@@ -202,7 +202,7 @@ async def test_the_limit_may_grow_when_a_run_is_resumed(batchkms: Program, kms: 
         refused = await batchkms.beside(*command, *more, environ=credentials(kms))
         assert (refused.code, refused.errors) == (
             2,
-            [f"the --limit of this run was 1000 and is {told}"],
+            [f"the --limit of this run was 1,000 and is {told}"],
         )
 
 
@@ -256,7 +256,7 @@ async def test_an_input_that_becomes_shorter_stops_the_run_and_is_resumed_when_w
     assert {row["status"] for row in done} == {"ok"}
     assert sorted(row["seq"] for row in done) == list(range(1, 700))
     refused = await batchkms.beside(*command, "--resume", environ=credentials(kms))
-    assert (refused.code, "size bytes" in refused.errors[0]) == (2, True)
+    assert (refused.code, "the input's size was" in refused.errors[0]) == (2, True)
     path.write_bytes(content)
     more = ["--resume", "--rate", "off"]
     ended = await batchkms.beside(*command, *more, environ=credentials(kms))

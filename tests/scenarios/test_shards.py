@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
 import shutil
@@ -17,29 +16,12 @@ from tests.scenarios.conftest import Program
 from tests.scenarios.dying import assert_all_decrypt, inventory, killed, results_in, secret
 from tests.scenarios.ended import Ended, credentials, target
 from tests.scenarios.flaky import flaky_service
+from tests.scenarios.sharing import OF, all_shares, names
 
 ROWS = 90
-OF = 3
 ROOT = Path(__file__).parent.parent.parent
 SHIM = Path(__file__).parent.parent / "faultfs"
 FILES = {"out.jsonl", "out.jsonl.run.json", "out.jsonl.run.sums"}
-
-
-def _names(format: str = "jsonl") -> list[str]:
-    return [f"out.{number}.{format}" for number in range(1, OF + 1)]
-
-
-async def _shares(batchkms: Program, kms: Emulator, *command: str, format: str = "jsonl") -> None:
-    """Does every share, one beside the other, as machines do that know nothing of each other."""
-    ended = await asyncio.gather(
-        *(
-            batchkms.beside(
-                *(*command, "-o", name, "--shard", f"{number}/{OF}"), environ=credentials(kms)
-            )
-            for number, name in enumerate(_names(format), 1)
-        )
-    )
-    assert [each.code for each in ended] == [0] * OF, [each.stderr for each in ended]
 
 
 def _assert_audited(batchkms: Program, *names: str) -> None:
@@ -55,9 +37,9 @@ async def test_shares_and_a_merge_come_to_what_one_run_does(
     batchkms.write(f"in.{format}", inventory(format, rows=ROWS))
     order = ["--ordered"] if ordered else []
     command = ["encrypt", f"in.{format}", *target(kms), *order]
-    await _shares(batchkms, kms, *command, format=format)
+    await all_shares(batchkms, kms, *command, format=format)
     assert kms.stats.as_json()["actions"]["Encrypt"]["calls"] == ROWS
-    merged = batchkms("merge", *_names(format), "-o", f"out.{format}", "--summary", "json")
+    merged = batchkms("merge", *names(format), "-o", f"out.{format}", "--summary", "json")
     assert (merged.code, merged.stderr) == (0, "")
     told = json.loads(merged.stdout)
     assert (told["rows"], told["ok"], told["ordered"]) == (ROWS, ROWS, ordered)
@@ -77,8 +59,8 @@ async def test_every_other_command_takes_it_as_the_output_of_one_run(
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl", rows=ROWS))
     command = ["encrypt", "in.jsonl", *target(kms)]
-    await _shares(batchkms, kms, *command)
-    assert batchkms("merge", *_names(), "-o", "out.jsonl").code == 0
+    await all_shares(batchkms, kms, *command)
+    assert batchkms("merge", *names(), "-o", "out.jsonl").code == 0
     calls = kms.stats.as_json()["actions"]["Encrypt"]["calls"]
     for more in (
         ["verify", "out.jsonl", "--against", "in.jsonl", *target(kms)[:2]],
@@ -173,14 +155,14 @@ async def test_failed_rows_of_a_share_are_retried_before_or_after_the_merge(
         kms = service.kms
         batchkms.write("in.jsonl", inventory("jsonl", rows=60))
         command = ["encrypt", "in.jsonl", *target(kms), "--max-attempts", "1", "--ordered"]
-        for number, name in enumerate(_names(), 1):
+        for number, name in enumerate(names(), 1):
             more = ["-o", name, "--shard", f"{number}/{OF}"]
             ended = await batchkms.beside(*command, *more, environ=credentials(kms))
             assert ended.code == 4, ended.stderr
         service.failing = False
         retried = await batchkms.beside("retry", "out.2.jsonl", environ=credentials(kms))
         assert retried.code == 0, retried.stderr
-        merged = batchkms("merge", *_names(), "-o", "out.jsonl")
+        merged = batchkms("merge", *names(), "-o", "out.jsonl")
         assert merged.code == 4, merged.stderr
         # Ordered, though the rows that were retried stand last in their share.
         rows = results_in(batchkms.folder / "out.jsonl")
@@ -200,11 +182,11 @@ async def test_shares_through_pipes_are_merged_and_retried_with_a_file_only(
     async with flaky_service(tmp_path / "kms") as service:
         kms = service.kms
         command = ["encrypt", "-", "--format", "jsonl", *target(kms), "--max-attempts", "1"]
-        for number, name in enumerate(_names(), 1):
+        for number, name in enumerate(names(), 1):
             more = ["-o", name, "--shard", f"{number}/{OF}"]
             await batchkms.beside(*command, *more, stdin=content, environ=credentials(kms))
         service.failing = False
-        assert batchkms("merge", *_names(), "-o", "out.jsonl").code == 4
+        assert batchkms("merge", *names(), "-o", "out.jsonl").code == 4
         piped = ["retry", "out.jsonl", "--input", "-"]
         refused = await batchkms.beside(*piped, stdin=content, environ=credentials(kms))
         assert refused.code == 2
@@ -220,14 +202,14 @@ async def test_envelopes_and_result_files_are_shared_out_too(
     batchkms: Program, kms: Emulator
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl", rows=90))
-    await _shares(batchkms, kms, "encrypt", "in.jsonl", "--mode", "envelope", *target(kms))
-    assert batchkms("merge", *_names(), "-o", "sealed.jsonl").code == 0
+    await all_shares(batchkms, kms, "encrypt", "in.jsonl", "--mode", "envelope", *target(kms))
+    assert batchkms("merge", *names(), "-o", "sealed.jsonl").code == 0
     # Rows with numbers of their own, in an order of their own.
     again = ["--overwrite", "--rate", "30"]
-    await _shares(batchkms, kms, "decrypt", "sealed.jsonl", *target(kms)[:2], *again)
+    await all_shares(batchkms, kms, "decrypt", "sealed.jsonl", *target(kms)[:2], *again)
     manifest = json.loads((batchkms.folder / "out.1.jsonl.run.json").read_text())
     assert manifest["shard"]["calls_per_second"] == 10
-    merged = batchkms("merge", *_names(), "-o", "back.jsonl", "--ordered")
+    merged = batchkms("merge", *names(), "-o", "back.jsonl", "--ordered")
     assert merged.code == 0, merged.stderr
     back = results_in(batchkms.folder / "back.jsonl")
     assert [row["plaintext"] for row in back] == [secret(seq) for seq in range(1, 91)]
@@ -238,40 +220,29 @@ async def test_a_share_without_rows_is_merged_with_the_others(
     batchkms: Program, kms: Emulator
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl", rows=2))
-    for number, name in enumerate(_names(), 1):
+    for number, name in enumerate(names(), 1):
         ended = await batchkms.beside(
             *("encrypt", "in.jsonl", "-o", name, "--shard", f"{number}/{OF}", *target(kms)),
             environ=credentials(kms),
         )
         assert ended.code == (5 if number == 3 else 0), ended.stderr
     assert ended.errors == ["the share held no records"]
-    assert batchkms("merge", *_names(), "-o", "out.jsonl").code == 0
+    assert batchkms("merge", *names(), "-o", "out.jsonl").code == 0
     await assert_all_decrypt(kms, results_in(batchkms.folder / "out.jsonl"), 2)
-
-
-async def test_one_share_is_verified_against_the_whole_inventory(
-    batchkms: Program, kms: Emulator
-) -> None:
-    batchkms.write("in.jsonl", inventory("jsonl", rows=20))
-    await _shares(batchkms, kms, "encrypt", "in.jsonl", *target(kms))
-    verify = ["verify", "out.2.jsonl", "--against", "in.jsonl", *target(kms)[:2]]
-    for shard, code in [("2/3", 0), ("1/3", 6)]:
-        ended = await batchkms.beside(*verify, "--shard", shard, environ=credentials(kms))
-        assert ended.code == code, ended.stderr
 
 
 async def _dealt(batchkms: Program, kms: Emulator) -> None:
     batchkms.write("in.jsonl", inventory("jsonl", rows=30))
-    await _shares(batchkms, kms, "encrypt", "in.jsonl", *target(kms))
-    for name in _names():
+    await all_shares(batchkms, kms, "encrypt", "in.jsonl", *target(kms))
+    for name in names():
         for path in batchkms.folder.glob(f"{name}*"):
             # What a fault is about is called out.*
             path.rename(path.with_name(path.name.replace("out.", "share.", 1)))
 
 
 def _merge(batchkms: Program, *more: str, fault: dict[str, str] | None = None) -> Ended:
-    names = [name.replace("out.", "share.") for name in _names()]
-    return batchkms("merge", *names, "-o", "out.jsonl", *more, environ=fault)
+    shares = [name.replace("out.", "share.") for name in names()]
+    return batchkms("merge", *shares, "-o", "out.jsonl", *more, environ=fault)
 
 
 @pytest.mark.long
@@ -363,6 +334,18 @@ def test_the_example_of_the_page_runs_as_it_is_written(batchkms: Program) -> Non
     for line in lines:
         ended = batchkms(*shlex.split(line)[1:])
         assert (ended.code, ended.errors) == (0, []), f"{line}: {ended.stderr}"
+
+
+def test_what_the_limit_leaves_out_is_not_said_to_be_of_other_shares(batchkms: Program) -> None:
+    batchkms.write("in.jsonl", inventory("jsonl", rows=10))
+    share = ["--shard", "1/3", "--emulator", "--rate", "30"]
+    for more, told in [
+        ([], "share 1/3: 4 of the 10 rows read, 6 left to other shares; 10 calls/s for it"),
+        (["--limit", "3"], "3 of the 10 rows read, 6 left to other shares, 1 over --limit; 10"),
+    ]:
+        ended = batchkms("encrypt", "in.jsonl", "-o", "out.jsonl", "--overwrite", *share, *more)
+        assert ended.code == 0, ended.stderr
+        assert told in ended.stderr
 
 
 def test_shares_do_not_go_with_what_needs_every_row(batchkms: Program) -> None:
