@@ -16,7 +16,7 @@ import pytest
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
 from tests.scenarios.dying import ROWS, assert_all_decrypt, inventory, results_in
-from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.ended import credentials, larger, target, until
 
 HOSTILE = (
     b'\n \t\r\n{"id":"first","plaintext":"x"}\r\n'
@@ -141,9 +141,8 @@ class _Running:
     async def working(self, *, after_bytes: int = 20_000) -> list[int]:
         """Waits until results are written; the members' process ids."""
         partial = self._batchkms.folder / "out.jsonl.partial"
-        await asyncio.to_thread(
-            until, lambda: partial.exists() and partial.stat().st_size > after_bytes
-        )
+        enough = larger(partial, after_bytes)
+        await asyncio.to_thread(until, enough, process=self.process)
         return members_of(self.process.pid)
 
     async def ended(self) -> tuple[int, str]:
