@@ -7,7 +7,6 @@ import gzip
 import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ import pytest
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
 from tests.scenarios.dying import ROWS, assert_all_decrypt, inventory, results_in
-from tests.scenarios.ended import credentials, larger, target, until
+from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.teams import Running, alive
 
 HOSTILE = (
     b'\n \t\r\n{"id":"first","plaintext":"x"}\r\n'
@@ -119,70 +119,18 @@ async def test_a_result_row_amid_others_is_told_and_one_process_goes_on(
     assert seqs == sorted([*range(1, 8_501), 19_000, *range(8_502, 9_002)])
 
 
-class _Running:
-    """A run in several processes, in the middle of its work."""
-
-    def __init__(
-        self, batchkms: Program, kms: Emulator, *options: str, rate: str | None = "500"
-    ) -> None:
-        self._batchkms = batchkms
-        self.command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms), "--resume"]
-        self._environ = batchkms.environ(credentials(kms))
-        paced = ["--rate", rate] if rate else []
-        self.process = subprocess.Popen(
-            batchkms.command(*self.command, *paced, "--processes", "2", *options),
-            cwd=batchkms.folder,
-            env=self._environ,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    async def working(self, *, after_bytes: int = 20_000) -> list[int]:
-        """Waits until results are written; the members' process ids."""
-        partial = self._batchkms.folder / "out.jsonl.partial"
-        enough = larger(partial, after_bytes)
-        await asyncio.to_thread(until, enough, process=self.process)
-        return members_of(self.process.pid)
-
-    async def ended(self) -> tuple[int, str]:
-        """Its exit code and what it said."""
-        _, told = await asyncio.to_thread(self.process.communicate, timeout=30)
-        return self.process.returncode, told.decode()
-
-
-def members_of(pid: int) -> list[int]:
-    """The processes that one has started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status = (folder / "stat").read_text().rpartition(") ")[2].split()
-        except OSError:
-            continue
-        if int(status[1]) == pid:
-            found.append(int(folder.name))
-    return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except OSError:
-        return False
-
-
 async def test_a_run_whose_member_is_killed_is_stopped_and_goes_on(
     batchkms: Program, kms: Emulator
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    run = _Running(batchkms, kms)
+    run = Running(batchkms, kms)
     members = await run.working()
     assert len(members) == 2
     os.kill(members[0], signal.SIGKILL)
     code, told = await run.ended()
     assert code == 3
     assert "was killed by SIGKILL in the middle of its work" in told
-    assert not any(map(_alive, members))
+    assert not any(map(alive, members))
     partial = results_in(batchkms.folder / "out.jsonl.partial")
     assert len(partial) < ROWS
     more = ["--rate", "off", "--processes", "3"]
@@ -195,11 +143,11 @@ async def test_a_run_whose_member_is_killed_is_stopped_and_goes_on(
 
 async def test_members_go_with_a_parent_that_is_killed(batchkms: Program, kms: Emulator) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    run = _Running(batchkms, kms)
+    run = Running(batchkms, kms)
     members = await run.working()
     run.process.kill()
     await run.ended()
-    await asyncio.to_thread(until, lambda: not any(map(_alive, members)), within_s=1.0)
+    await asyncio.to_thread(until, lambda: not any(map(alive, members)), within_s=1.0)
     ended = await batchkms.beside(
         *run.command, "--rate", "off", "--processes", "2", environ=credentials(kms)
     )
@@ -209,13 +157,13 @@ async def test_members_go_with_a_parent_that_is_killed(batchkms: Program, kms: E
 
 async def test_an_interrupt_of_the_whole_group_drains(batchkms: Program, kms: Emulator) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    run = _Running(batchkms, kms)
+    run = Running(batchkms, kms)
     members = await run.working()
     os.killpg(run.process.pid, signal.SIGINT)
     code, told = await run.ended()
     assert code == 130
     assert "interrupted: waiting for the calls in flight" in told
-    assert not any(map(_alive, members))
+    assert not any(map(alive, members))
     manifest = _manifest(batchkms.folder / "out.jsonl")
     partial = results_in(batchkms.folder / "out.jsonl.partial")
     assert manifest["state"] == "interrupted"
@@ -230,7 +178,7 @@ async def test_rate_and_concurrency_of_all_of_them_are_read_again(
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
     job = batchkms.write("job.toml", "rate = 20\nconcurrency = 2\n")
-    run = _Running(batchkms, kms, "--config", "job.toml", rate=None)
+    run = Running(batchkms, kms, "--config", "job.toml", rate=None)
     await run.working(after_bytes=0)
     job.write_text('rate = "off"\nconcurrency = 40\n')
     os.kill(run.process.pid, signal.SIGHUP)
@@ -258,7 +206,7 @@ async def test_members_are_told_secrets_over_their_socket_alone(
     batchkms: Program, kms: Emulator
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    run = _Running(batchkms, kms)
+    run = Running(batchkms, kms)
     for member in await run.working():
         given = Path(f"/proc/{member}/cmdline").read_bytes().split(b"\0")
         assert given[-3] == b"batchkms.cli.memberprocess"
