@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
 from tests.scenarios.dying import ROWS, assert_all_decrypt, inventory, results_in
 from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.moving import new_key, plaintext, ran, results
 from tests.scenarios.teams import Running, alive
+from tests.sources.inventory import Row, make_rows, to_csv, to_jsonl
 
 HOSTILE = (
     b'\n \t\r\n{"id":"first","plaintext":"x"}\r\n'
@@ -84,6 +87,63 @@ async def test_several_processes_give_the_rows_of_one(
     assert second["settings"]["processes"] == 3
     audited = await batchkms.beside("audit", "3.jsonl", "--no-input")
     assert audited.code == 0, audited.stderr
+
+
+def _shapes(keys: list[str]) -> list[Row]:
+    """Rows of every shape, for some CMKs in turn, and some that cannot be sent."""
+    rows = [
+        replace(row, owner=keys[number % len(keys)])
+        for number, row in enumerate(make_rows(900, seed=17))
+    ]
+    for place, bad in (
+        (100, Row("empty", "")),
+        (450, Row("long", "x" * 4_097)),
+        (451, Row("long context", "x", "c" * 1_025)),
+    ):
+        rows.insert(place, replace(bad, owner=keys[0]))
+    return rows
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+async def test_class_id_key_and_context_of_every_row_are_those_of_one_process(
+    batchkms: Program, kms: Emulator, format: str
+) -> None:
+    gone = "00000000-0000-0000-0000-000000000000"
+    rows = _shapes([kms.demo_key_id, await new_key(kms), kms.demo_key_id, gone])
+    torn = b'{"id":"torn","plain' if format == "jsonl" else b"torn"
+    content = to_jsonl(rows) if format == "jsonl" else to_csv(rows)
+    batchkms.write(f"in.{format}", content + torn + b"\r\n")
+    for processes in ("1", "3"):
+        await ran(
+            *(batchkms, kms, "encrypt", f"in.{format}", "-o", f"{processes}.{format}"),
+            *("--key-field", "owner", "--processes", processes),
+            code=1,
+        )
+    one, three = (results(batchkms.folder / f"{n}.{format}") for n in "13")
+    assert sorted(three) == sorted(one) == list(range(1, len(rows) + 2))
+    for seq, told in three.items():
+        for name in ("status", "class", "code", "id", "key_id", "encryption_context"):
+            assert told.get(name) == one[seq].get(name), (seq, name)
+    for seq, row in enumerate(rows, 1):
+        told = three[seq]
+        assert told["id"] == (row.id or str(seq))
+        if row.id in ("empty", "long", "long context"):
+            assert told["class"] == "invalid_record"
+            continue
+        assert told["key_id"] == row.owner
+        assert told.get("encryption_context") == row.context
+        if row.owner == gone:
+            assert told["class"] == "key_unavailable"
+    assert three[len(rows) + 1]["class"] == "invalid_record"
+    failed = 4 + sum(row.owner == gone for row in rows)
+    assert sum(told["status"] == "failed" for told in three.values()) == failed
+    decrypt = ("decrypt", f"3.{format}", "-o", "back.jsonl", "--processes", "3")
+    await ran(batchkms, kms, *decrypt, code=1)
+    back = results(batchkms.folder / "back.jsonl")
+    for seq, row in enumerate(rows, 1):
+        if three[seq]["status"] == "ok":
+            assert plaintext(back[seq]) == row.plaintext.encode()
+            assert back[seq].get("encryption_context") == row.context
 
 
 async def test_results_and_tables_are_read_row_by_row(batchkms: Program, kms: Emulator) -> None:
