@@ -97,6 +97,15 @@ class OutageWatch:
         self.probes = 0
         return True
 
+    def undecided_s(self, now: float) -> float:
+        """How long nothing more may succeed until what fails now is an outage; 0 if it is none.
+
+        Where the service is only busy, rows are not made to wait for that.
+        """
+        if self.active or self._only_throttled or len(self._failed_rows) < self._rows:
+            return 0.0
+        return max(0.0, OUTAGE_AFTER_S - (now - self._began_at))
+
     def answered(self, now: float) -> bool:
         """The service answered. True if this ends an outage."""
         self._failed_rows.clear()
