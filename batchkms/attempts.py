@@ -206,11 +206,10 @@ class _Case:
                 return answer
 
     async def _meets_outage(self, group: Group, error: KmsError) -> bool:
-        """Whether a row with no attempt left has met an outage that is not known yet.
-
-        Where rows are tried only once, none is made to wait for that.
-        """
-        if not error.verdict.retryable or self.charged < max(2, self.run.retry.max_attempts):
+        """Whether a row with no attempt left has met an outage that is not known yet."""
+        retry = self.run.retry
+        used_up = error.verdict.retryable and self.charged >= retry.max_attempts
+        if not used_up or not retry.outlasts_outage:
             return False
         begins = await self.run.gates[group].begins(self.number, error)
         if self.run.finishing:

@@ -79,6 +79,25 @@ def test_rows_that_fail_while_another_is_answered_are_given_up_within_a_second()
     run_virtual(main())
 
 
+@pytest.mark.parametrize("cap", [1, 2, 5])
+def test_rows_with_few_attempts_keep_no_other_from_being_answered(cap: int) -> None:
+    async def main() -> None:
+        operation = Scripted(
+            lambda row, number: "ServiceUnavailable" if row.seq <= 40 else OK, took_s=0.01
+        )
+        engine = engine_for(
+            operation,
+            options=EIGHT,
+            retry=RetryPolicy(max_attempts=cap),
+            uniform=lambda: 0.0,
+        )
+        results = await results_of(engine, records(80))
+        assert sorted(r.seq for r in results if r.ok) == list(range(41, 81))
+        assert {r.attempts for r in results if not r.ok} == {cap}
+
+    run_virtual(main())
+
+
 def test_rows_that_wait_for_whether_it_is_an_outage_end_with_the_run() -> None:
     async def main() -> None:
         options = EngineOptions(concurrency=8, queue_records=50, drain_grace_s=5.0)
