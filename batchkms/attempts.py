@@ -196,13 +196,25 @@ class _Case:
                 if error.verdict.retryable and run.gates[group].active:
                     continue
                 delay_s = self._delay_s(error)
-                if delay_s is None:
+                if delay_s is not None:
+                    await asyncio.sleep(delay_s)
+                elif not await self._meets_outage(group, error):
                     raise
-                await asyncio.sleep(delay_s)
             else:
                 # Another call of the same record has attempts and a deadline of its own.
                 self.charged, self.started = 0, None
                 return answer
+
+    async def _meets_outage(self, group: Group, error: KmsError) -> bool:
+        """Whether a row with no attempt left has met an outage that is not known yet."""
+        retry = self.run.retry
+        used_up = error.verdict.retryable and self.charged >= retry.max_attempts
+        if not used_up or not retry.outlasts_outage:
+            return False
+        begins = await self.run.gates[group].begins(self.number, error)
+        if self.run.finishing:
+            raise NotDone("the run ended before this row was done") from None
+        return begins
 
     async def _attempt(self, group: Group, call: Callable[[], Awaitable[T]]) -> T:
         """One call, or none if the record's time ran out while it waited for its turn."""

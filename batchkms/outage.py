@@ -72,6 +72,17 @@ class OutageGate:
                 error,
             )
 
+    async def begins(self, row: int, error: KmsError) -> bool:
+        """Whether what a row has failed with for the last time is the beginning of an outage.
+
+        Waits until that can be told: a row may have used up its attempts before, by short pauses.
+        """
+        while left_s := self._watch.undecided_s(_now()):
+            await asyncio.sleep(left_s)
+            if not self._watch.calm:
+                self.failed(row, error)
+        return self._watch.active
+
     async def _pause(self) -> None:
         left_s = self._budget_s - self._watch.lasted_s(_now())
         if left_s <= 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from batchkms.errors import Verdict
 
@@ -37,6 +38,18 @@ class RetryPolicy:
     cap_s: float = 10.0
     deadline_s: float = 120.0
     attempt_timeout_s: float = 10.0
+
+    @property
+    def outlasts_outage(self) -> bool:
+        """Whether the attempts of a record usually last until an outage is known.
+
+        If not, rows at fault themselves must not wait for that: while they do, no other is begun
+        whose answer would tell.
+        """
+        steps_s = (
+            min(self.cap_s, self.base_s * 2.0**step) for step in range(self.max_attempts - 1)
+        )
+        return any(paused_s / 2 > OUTAGE_AFTER_S for paused_s in accumulate(steps_s))
 
     def delay_s(
         self, verdict: Verdict, *, attempts: int, elapsed_s: float, uniform: Callable[[], float]
@@ -96,6 +109,15 @@ class OutageWatch:
         self._entered_at = now
         self.probes = 0
         return True
+
+    def undecided_s(self, now: float) -> float:
+        """How long nothing more may succeed until what fails now is an outage; 0 if it is none.
+
+        Where the service is only busy, rows are not made to wait for that.
+        """
+        if self.active or self._only_throttled or len(self._failed_rows) < self._rows:
+            return 0.0
+        return max(0.0, OUTAGE_AFTER_S - (now - self._began_at))
 
     def answered(self, now: float) -> bool:
         """The service answered. True if this ends an outage."""

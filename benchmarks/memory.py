@@ -71,7 +71,7 @@ def _table(sizes: list[int], peaks: Mapping[str, list[float]]) -> Table:
     bound = f"{LIMIT_MB:g} MB at the most, and {FLAT_MB:g} MB from the smallest to the largest"
     return Table(
         title="Memory over size",
-        about="Peak of the whole process in MB, of several that of the largest, without a rate limit.",
+        about="Peak of a whole process in MB (of several, the largest), without a rate limit.",
         first="rows",
         columns=[
             *(Column(f"{rows:,}", f"peak_mb_{rows}") for rows in sizes),

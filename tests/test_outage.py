@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -41,12 +42,14 @@ def down(*, since_s: float, until_s: float, code: str = "ServiceUnavailable") ->
 
 @pytest.mark.parametrize("code", ["ServiceUnavailable", "ConnectTimeout", "NotJson"])
 @pytest.mark.parametrize("since_s", [0.0, 0.5])
+@pytest.mark.parametrize("jitter", [0.5, 0.0], ids=["usual pauses", "short pauses"])
 def test_no_row_is_burnt_by_an_outage(
-    code: str, since_s: float, caplog: pytest.LogCaptureFixture
+    code: str, since_s: float, jitter: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         operation = down(since_s=since_s, until_s=100.0, code=code)
-        engine = engine_for(operation, options=EIGHT)
+        # With short pauses every attempt of a row is made before the outage is known.
+        engine = engine_for(operation, options=EIGHT, uniform=lambda: jitter)
         results = await results_of(engine, records(1_000))
         assert len(results) == 1_000
         assert all(r.ok for r in results)
@@ -57,6 +60,56 @@ def test_no_row_is_burnt_by_an_outage(
         run_virtual(main())
     assert "nothing succeeds" in caplog.text
     assert "the service answers again" in caplog.text
+
+
+def test_rows_that_fail_while_another_is_answered_are_given_up_within_a_second() -> None:
+    async def main() -> None:
+        operation = Scripted(
+            lambda row, number: OK if row.seq == 7 else "ServiceUnavailable",
+            took_s=lambda row: 0.5 if row.seq == 7 else 0.02,
+        )
+        engine = engine_for(operation, options=EIGHT, uniform=lambda: 0.0)
+        began = now_s()
+        results = {result.seq: result for result in await results_of(engine, records(7))}
+        assert now_s() - began < 1.1
+        assert results.pop(7).ok
+        # Not once more than allowed, though nothing had succeeded when they were used up.
+        assert [(r.ok, r.attempts) for r in results.values()] == [(False, 8)] * 6
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("cap", [1, 2, 5])
+def test_rows_with_few_attempts_keep_no_other_from_being_answered(cap: int) -> None:
+    async def main() -> None:
+        operation = Scripted(
+            lambda row, number: "ServiceUnavailable" if row.seq <= 40 else OK, took_s=0.01
+        )
+        engine = engine_for(
+            operation,
+            options=EIGHT,
+            retry=RetryPolicy(max_attempts=cap),
+            uniform=lambda: 0.0,
+        )
+        results = await results_of(engine, records(80))
+        assert sorted(r.seq for r in results if r.ok) == list(range(41, 81))
+        assert {r.attempts for r in results if not r.ok} == {cap}
+
+    run_virtual(main())
+
+
+def test_rows_that_wait_for_whether_it_is_an_outage_end_with_the_run() -> None:
+    async def main() -> None:
+        options = EngineOptions(concurrency=8, queue_records=50, drain_grace_s=5.0)
+        operation = down(since_s=0.0, until_s=100.0)
+        engine = engine_for(operation, options=options, uniform=lambda: 0.0)
+        began = now_s()
+        asyncio.get_running_loop().call_later(0.5, engine.drain)
+        assert await results_of(engine, records(50)) == []
+        assert now_s() - began < 5.6
+        assert not other_tasks()
+
+    run_virtual(main())
 
 
 def test_probes_go_one_at_a_time_and_ever_more_slowly() -> None:

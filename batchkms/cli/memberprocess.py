@@ -66,12 +66,13 @@ class MemberProcess:
         self._job = job
         self._lines = lines
         self._results = results
-        self._frames = Frames(self._on_frame, partial(os._exit, 0))
+        self._frames = Frames(self._on_frame, self._gone)
         self._sink = sink_of(job.format, job.columns[:])
         self._tally = MemberTally()
         self._inbox = Inbox(partial(lines_of_input, job.spec), self._tell_digests)
         self._deals: deque[int] = deque()
         self._calls_told = 0
+        self._ended = False
         self._early: list[tuple[Kind, bytes]] = []
         """What was said before there was an engine."""
         self._quotas: RemoteQuotas | None = None
@@ -91,10 +92,14 @@ class MemberProcess:
         except Exception as error:
             failed = Failed.of(_defect(error))
         self._tell_calls()
+        self._ended = True
         self._send(Kind.ENDED, encode(failed))
         self._frames.close()
-        # `lost` ends the process once all was sent.
+        # `_gone` ends the process once all was sent.
         await loop.create_future()
+
+    def _gone(self) -> None:
+        os._exit(0 if self._ended else 1)
 
     async def _work(self) -> None:
         job = self._job

@@ -90,6 +90,7 @@ class Member:
         self._lines: RingWriter | None = None
         self._results: RingReader | None = None
         self._told_end = False
+        self._killed_after_s: float | None = None
         self._burying: asyncio.Task[None] | None = None
 
     @property
@@ -122,9 +123,10 @@ class Member:
         else:
             self._send(Kind.ROWS, rows_part(item))
 
-    def kill(self) -> None:
-        """Ends a process that does not end by itself."""
+    def kill(self, *, after_s: float) -> None:
+        """Ends a process that does not end by itself, so long after it was told to."""
         if self._process is not None and not self.ended.is_set():
+            self._killed_after_s = after_s
             self._process.kill()
 
     def written(self, rows: int) -> int:
@@ -211,10 +213,17 @@ class Member:
         """Tells how a process died that was to go on."""
         code = 0 if self._process is None else await self._process.ended(ENDS_WITHIN_S)
         self._granter.close()
-        self._fail(
-            RunStopped(
-                f"{self._name} {ending_text(code)} in the middle of its work",
-                hint="go on with --resume, if memory was short with fewer --processes",
-            )
-        )
+        self._fail(self._death(code))
         self.ended.set()
+
+    def _death(self, code: int) -> RunStopped:
+        if self._killed_after_s is not None:
+            return RunStopped(
+                f"{self._name} had not ended {self._killed_after_s:g} s after it was told to, and "
+                "was killed",
+                hint="go on with --resume",
+            )
+        return RunStopped(
+            f"{self._name} {ending_text(code)} in the middle of its work",
+            hint="go on with --resume, if memory was short with fewer --processes",
+        )

@@ -106,7 +106,8 @@ class Team:
         try:
             await asyncio.gather(*(member.ready for member in self.members))
         except RunStopped as error:
-            raise error from None
+            # One that was ready may have died before, for which this one was killed.
+            raise (self._stopped_by or error) from None
         if self._stopped_by is not None:
             # A member has died while others began.
             raise self._stopped_by
@@ -215,7 +216,7 @@ class Team:
     def _kill_rest(self) -> None:
         """Ends members that have not ended by themselves: they hang, or were stopped."""
         for member in self.members:
-            member.kill()
+            member.kill(after_s=self._grace_s)
 
     async def _produce(self, batches: AsyncIterator[Item]) -> None:
         try:

@@ -112,6 +112,41 @@ async def test_new_credentials_sign_the_calls_from_then_on(kms: Emulator) -> Non
         assert calls[-1].outcome == "ok"
 
 
+@pytest.mark.parametrize("of", ["a schedule", "the closed model", "a step"])
+@pytest.mark.parametrize("when", ["before", "behind"])
+async def test_a_stop_in_the_turn_of_an_attack_is_not_lost(
+    kms: Emulator, of: str, when: str
+) -> None:
+    """Both are read at once, so that the stop comes before the first call could be begun."""
+    closed = of == "the closed model"
+    hour = Schedule([Stage(3_600.0, 50.0, 50.0)])
+    async with running_team(orders(kms, 2, closed=closed, duration_s=3_600.0)) as team:
+        calls, errors = begun(team)
+        for pid in team.pids:
+            os.kill(pid, signal.SIGSTOP)
+        if when == "before":
+            team.stop()
+        task = asyncio.create_task(
+            team.step(hour, offset_s=0.0) if of == "a step" else _attack(team, closed, hour)
+        )
+        # So far that it waits for what its processes say.
+        await asyncio.sleep(0)
+        if when == "behind":
+            team.stop()
+        for pid in team.pids:
+            os.kill(pid, signal.SIGCONT)
+        await _in_time(task)
+        await _in_time(team.end())
+        assert (errors, calls) == ([], [])
+        assert team.faults(closed=closed) == []
+        assert kms.stats.as_json()["actions"]["Encrypt"]["calls"] == 0
+
+
+async def _attack(team: Team, closed: bool, schedule: Schedule) -> bool:
+    await team.attack(None if closed else schedule)
+    return True
+
+
 async def test_calls_tried_again_are_so_in_their_process(tmp_path: Any) -> None:
     async with Emulator(data_dir=tmp_path / "kms", rate_limit=5) as kms:
         retry = RetryPolicy(max_attempts=20, base_s=0.2, deadline_s=20.0)

@@ -7,14 +7,16 @@ import csv
 import gzip
 import io
 import json
+import signal
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from batchkms import Credentials, KmsClient, StaticCredentials
 from batchkms.csvtext import unguard
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
-from tests.scenarios.ended import credentials, until
+from tests.scenarios.ended import credentials, ended_too_early, larger, until_it
 
 ROWS = 1_500
 
@@ -48,23 +50,46 @@ def results_in(path: Path) -> list[dict[str, Any]]:
 async def killed(
     batchkms: Program, kms: Emulator, command: list[str], *, stdin: bytes | None, after_bytes: int
 ) -> None:
-    """Runs a command and kills it once its partial output has so many bytes."""
-    process = await asyncio.create_subprocess_exec(
-        *batchkms.command(*command),
-        cwd=batchkms.folder,
-        env=batchkms.environ(credentials(kms)),
-        stdin=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdin is not None
-    if stdin is not None:
-        process.stdin.write(stdin)
+    """Runs a command and kills it once its partial output has so many bytes.
+
+    Its rate has to leave it a second of work at least by then.
+    """
     partial = next(Path(word) for word in command if word.startswith("out."))
     path = batchkms.folder / f"{partial}.partial"
-    await asyncio.to_thread(until, lambda: path.exists() and path.stat().st_size > after_bytes)
-    process.kill()
-    await process.wait()
-    process.stdin.close()
+    await killed_beyond(
+        batchkms, command, environ=credentials(kms), stdin=stdin, partial=path, size=after_bytes
+    )
+
+
+async def killed_beyond(
+    batchkms: Program,
+    command: list[str],
+    *,
+    environ: dict[str, str],
+    stdin: bytes | None = None,
+    partial: Path,
+    size: int,
+) -> None:
+    """Runs a command and kills it once this file has more bytes; it must not have ended before."""
+    with TemporaryFile() as said:
+        process = await asyncio.create_subprocess_exec(
+            *batchkms.command(*command),
+            cwd=batchkms.folder,
+            env=batchkms.environ(environ),
+            stdin=asyncio.subprocess.PIPE,
+            stderr=said,
+        )
+        assert process.stdin is not None
+        try:
+            if stdin is not None:
+                process.stdin.write(stdin)
+            await until_it(process, larger(partial, size), stderr=said)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            process.stdin.close()
+        assert process.returncode == -signal.SIGKILL, ended_too_early(process.returncode, said)
 
 
 async def assert_all_decrypt(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from batchkms.emulator import Emulator
 
@@ -56,9 +60,56 @@ def target(emulator: Emulator) -> list[str]:
     return ["--endpoint", emulator.endpoint, "--key-id", emulator.demo_key_id]
 
 
-def until(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
-    """Waits for what another process brings about; AssertionError if it does not come."""
+def until(
+    condition: Callable[[], bool],
+    *,
+    within_s: float = 20.0,
+    process: subprocess.Popen[Any] | None = None,
+) -> None:
+    """Waits for what another process brings about; AssertionError if it does not come.
+
+    If it is this process, as soon as that has ended without it.
+    """
     give_up = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < give_up
+        assert time.monotonic() < give_up, f"this did not come within {within_s} s"
+        if process is not None and process.poll() is not None and not condition():
+            raise AssertionError(ended_too_early(process.returncode, process.stderr))
+        # Nothing tells of what another process has written: it is looked for again and again.
         time.sleep(0.02)
+
+
+async def until_it(
+    process: asyncio.subprocess.Process,
+    condition: Callable[[], bool],
+    *,
+    stderr: IO[bytes] | None = None,
+) -> None:
+    """The same of a process of asyncio's, whose stderr is a pipe, this file, or nowhere."""
+    await asyncio.to_thread(until, lambda: process.returncode is not None or condition())
+    if condition():
+        return
+    if process.stderr is not None:
+        stderr = io.BytesIO(await process.stderr.read())
+    raise AssertionError(ended_too_early(process.returncode, stderr))
+
+
+def ended_too_early(code: int | None, stderr: IO[Any] | None) -> str:
+    """What became of a process that was to be there still, and what it said."""
+    if stderr is not None and stderr.seekable():
+        stderr.seek(0)
+    said = "" if stderr is None else stderr.read()
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return f"the process has ended too early, with exit code {code}; it said:\n{text}"
+
+
+def larger(path: Path, size: int) -> Callable[[], bool]:
+    """Whether a file is there and has more bytes than this; it may be renamed meanwhile."""
+
+    def is_larger() -> bool:
+        try:
+            return path.stat().st_size > size
+        except FileNotFoundError:
+            return False
+
+    return is_larger

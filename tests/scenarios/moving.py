@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import csv
 import io
@@ -16,7 +15,8 @@ from batchkms.csvtext import unguard
 from batchkms.emulator import Emulator
 from tests.emulator.calling import Clock, calling
 from tests.scenarios.conftest import Program
-from tests.scenarios.ended import Ended, credentials, until
+from tests.scenarios.dying import killed_beyond
+from tests.scenarios.ended import Ended, credentials
 from tests.sources.inventory import Row, make_rows, to_jsonl
 
 
@@ -103,14 +103,11 @@ async def killed_in_the_middle(
     batchkms: Program, kms: Emulator, *command: str, partial: str, after_bytes: int
 ) -> int:
     """Kills a command once its partial output has so many bytes; the rows that it holds then."""
-    process = await asyncio.create_subprocess_exec(
-        *batchkms.command(*command, "--endpoint", kms.endpoint),
-        cwd=batchkms.folder,
-        env=batchkms.environ(credentials(kms)),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
     path = batchkms.folder / partial
-    await asyncio.to_thread(until, lambda: path.exists() and path.stat().st_size > after_bytes)
-    process.kill()
-    await process.wait()
+    await killed_beyond(
+        *(batchkms, [*command, "--endpoint", kms.endpoint]),
+        environ=credentials(kms),
+        partial=path,
+        size=after_bytes,
+    )
     return path.read_bytes().count(b"\n")

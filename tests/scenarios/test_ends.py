@@ -7,7 +7,6 @@ import gzip
 import json
 import resource
 import signal
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
-from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.ended import credentials, larger, target, until_it
 
 
 def _inventory(batchkms: Program, rows: int, *, width: int = 10) -> None:
@@ -210,7 +209,7 @@ async def test_the_first_signal_drains_the_run(
     _inventory(batchkms, 5000)
     async with Emulator(data_dir=tmp_path / "kms", rate_limit=300) as kms:
         process = await _started(batchkms, kms)
-        await asyncio.to_thread(until, partial(_has_rows, batchkms.folder / "out.jsonl.partial"))
+        await until_it(process, larger(batchkms.folder / "out.jsonl.partial", 0))
         process.send_signal(number)
         _, stderr = await asyncio.wait_for(process.communicate(), 30)
         seen = kms.stats.as_json()["actions"]["Encrypt"]["ok"]
@@ -287,7 +286,3 @@ async def _started(batchkms: Program, kms: Emulator) -> asyncio.subprocess.Proce
         env=batchkms.environ(credentials(kms)),
         stderr=asyncio.subprocess.PIPE,
     )
-
-
-def _has_rows(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0

@@ -218,7 +218,8 @@ async def test_a_killed_run_is_resumed_with_data_keys_of_its_own(
     batchkms.write("in.jsonl", inventory("jsonl", rows=rows))
     command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--mode", "envelope", "--resume"]
     command += ["--data-key-rows", "1000", *target(kms)]
-    await killed(batchkms, kms, command, stdin=None, after_bytes=100_000)
+    # 40 data keys at this rate are four seconds, however fast rows are.
+    await killed(batchkms, kms, [*command, "--rate", "10"], stdin=None, after_bytes=100_000)
     ended = await batchkms.beside(*command, "--summary", "json", environ=credentials(kms))
     assert ended.code == 0, ended.stderr
     summary = json.loads(ended.stdout)

@@ -17,7 +17,7 @@ from batchkms import Credentials, KmsClient, StaticCredentials
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
 from tests.scenarios.dying import inventory, killed, results_in, secret
-from tests.scenarios.ended import Ended, credentials, target, until
+from tests.scenarios.ended import Ended, credentials, larger, target, until_it
 from tests.sources.inventory import make_rows, to_csv, to_jsonl
 
 BAD_JSONL = (
@@ -120,7 +120,7 @@ async def test_a_run_that_dies_is_resumed_and_out_made_once_it_is_complete(
     batchkms: Program, kms: Emulator
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    command = ["encrypt", "in.jsonl", "-o", "out.jsonl.results.jsonl", "--rate", "2000"]
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl.results.jsonl", "--rate", "500"]
     await killed(batchkms, kms, [*command, *target(kms)], stdin=None, after_bytes=20_000)
     refused = await _encrypt(batchkms, kms)
     assert refused.code == 2
@@ -222,7 +222,7 @@ async def test_an_interrupted_run_makes_no_out(batchkms: Program, kms: Emulator)
         stderr=asyncio.subprocess.DEVNULL,
     )
     partial = batchkms.folder / "out.jsonl.results.jsonl.partial"
-    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+    await until_it(process, larger(partial, 0))
     process.terminate()
     assert await process.wait() == 130
     assert partial.exists()

@@ -20,7 +20,7 @@ import pytest
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
 from tests.scenarios.emulators import Service, running_service
-from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.ended import credentials, larger, target, until
 
 PATIENT = ("--lag-limit", "5s")
 """What a busy machine does to the generators is not the subject here."""
@@ -58,7 +58,7 @@ def started(batchkms: Program, service: Service, *arguments: str) -> subprocess.
 def busy_children_of(process: subprocess.Popen[str], folder: Path) -> list[int]:
     """Its processes, once calls have come from both."""
     partial = folder / "calls.jsonl.partial"
-    until(lambda: partial.exists() and partial.stat().st_size > 3_000)
+    until(larger(partial, 3_000), process=process)
     return children_of(process)
 
 

@@ -20,7 +20,7 @@ import pytest
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
 from tests.scenarios.emulators import Service, running_service
-from tests.scenarios.ended import Ended, credentials, target, until
+from tests.scenarios.ended import Ended, credentials, larger, target, until
 
 PATIENT = ("--lag-limit", "5s")
 """What a busy machine does to the generator is not the subject here."""
@@ -261,7 +261,7 @@ def test_an_emulator_that_dies_ends_the_test(batchkms: Program) -> None:
         text=True,
     )
     partial = batchkms.folder / "calls.jsonl.partial"
-    until(lambda: partial.exists() and partial.stat().st_size > 500)
+    until(larger(partial, 500), process=process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
     _, stderr = process.communicate(timeout=30)
@@ -330,7 +330,7 @@ def test_an_interrupt_ends_it_with_its_figures(batchkms: Program, service: Servi
         text=True,
     )
     partial = batchkms.folder / "calls.jsonl.partial"
-    until(lambda: partial.exists() and partial.stat().st_size > 2_000)
+    until(larger(partial, 2_000), process=process)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=20)
     told = json.loads(stdout)

@@ -14,7 +14,7 @@ import pytest
 
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
-from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.ended import credentials, target, until_it
 from tests.scenarios.flaky import flaky_service
 
 ENCRYPT = ["encrypt", "in.jsonl", "-o", "out.jsonl"]
@@ -86,7 +86,7 @@ async def _held(
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await asyncio.to_thread(until, lambda: _manifest(batchkms) != before)
+        await until_it(process, lambda: _manifest(batchkms) != before)
         # A process that stands still holds its lock, and writes no note of its own meanwhile.
         process.send_signal(signal.SIGSTOP)
         yield

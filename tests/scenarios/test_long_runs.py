@@ -12,7 +12,7 @@ import pytest
 
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
-from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.ended import credentials, larger, target, until_it
 
 
 def _inventory(batchkms: Program, rows: int) -> None:
@@ -34,7 +34,7 @@ async def _started(
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     partial = batchkms.folder / "out.jsonl.partial"
-    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+    await until_it(process, larger(partial, 0))
     return process
 
 
@@ -145,7 +145,7 @@ async def test_sighup_takes_every_kind_of_rate(batchkms: Program, tmp_path: Path
 
 async def test_under_nohup_a_run_goes_on(batchkms: Program, tmp_path: Path) -> None:
     """nohup starts it with SIGHUP ignored, and the terminal goes away."""
-    _inventory(batchkms, 300)
+    _inventory(batchkms, 600)
     async with Emulator(data_dir=tmp_path / "kms", rate_limit=300) as kms:
         process = await _started(batchkms, kms, before=("nohup",))
         for _ in range(3):
@@ -153,7 +153,7 @@ async def test_under_nohup_a_run_goes_on(batchkms: Program, tmp_path: Path) -> N
         _, stderr = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 0, stderr
     assert b"interrupted" not in stderr
-    assert _manifest(batchkms)["counts"]["ok"] == 300
+    assert _manifest(batchkms)["counts"]["ok"] == 600
 
 
 async def test_sighup_without_a_job_file_drains(batchkms: Program, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ async def test_a_run_is_told_while_it_runs(batchkms: Program, kms: Emulator) -> 
 async def test_verify_and_retry_are_told_too(batchkms: Program, kms: Emulator) -> None:
     kms.faults.add({"action": "Encrypt", "code": "InternalError", "times": 40})
     await _encrypted(batchkms, kms, 100, "--max-attempts", "1", "--concurrency", "1")
-    retry = ("retry", "out.jsonl", "--endpoint", kms.endpoint, "--rate", "40")
+    retry = ("retry", "out.jsonl", "--endpoint", kms.endpoint, "--rate", "25")
     async with _running(batchkms, kms, *retry) as (process, url):
         told = await _scraped_until(url, lambda told: told["batchkms_calls_total", ""] > 5)
         assert told["batchkms_info", "retry"] == 1
@@ -140,7 +140,7 @@ async def test_verify_and_retry_are_told_too(batchkms: Program, kms: Emulator) -
     assert process.returncode == 0, stderr
     assert [_sum([each], "ok") for each in _manifest(batchkms)["timeline"]] == [60, 40]
     verify = ("verify", "out.jsonl", "--against", "in.jsonl", "--endpoint", kms.endpoint)
-    async with _running(batchkms, kms, *verify, "--rate", "100") as (process, url):
+    async with _running(batchkms, kms, *verify, "--rate", "60") as (process, url):
         told = await _scraped_until(url, lambda told: told["batchkms_rows_total", "ok"] > 10)
         assert told["batchkms_info", "verify"] == 1
         _, stderr = await process.communicate()

@@ -7,9 +7,8 @@ import gzip
 import json
 import os
 import signal
-import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,9 @@ from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
 from tests.scenarios.dying import ROWS, assert_all_decrypt, inventory, results_in
 from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.moving import new_key, plaintext, ran, results
+from tests.scenarios.teams import Running, alive
+from tests.sources.inventory import Row, make_rows, to_csv, to_jsonl
 
 HOSTILE = (
     b'\n \t\r\n{"id":"first","plaintext":"x"}\r\n'
@@ -99,6 +101,63 @@ async def test_several_processes_give_the_rows_of_one(
     assert audited.code == 0, audited.stderr
 
 
+def _shapes(keys: list[str]) -> list[Row]:
+    """Rows of every shape, for some CMKs in turn, and some that cannot be sent."""
+    rows = [
+        replace(row, owner=keys[number % len(keys)])
+        for number, row in enumerate(make_rows(900, seed=17))
+    ]
+    for place, bad in (
+        (100, Row("empty", "")),
+        (450, Row("long", "x" * 4_097)),
+        (451, Row("long context", "x", "c" * 1_025)),
+    ):
+        rows.insert(place, replace(bad, owner=keys[0]))
+    return rows
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+async def test_class_id_key_and_context_of_every_row_are_those_of_one_process(
+    batchkms: Program, kms: Emulator, format: str
+) -> None:
+    gone = "00000000-0000-0000-0000-000000000000"
+    rows = _shapes([kms.demo_key_id, await new_key(kms), kms.demo_key_id, gone])
+    torn = b'{"id":"torn","plain' if format == "jsonl" else b"torn"
+    content = to_jsonl(rows) if format == "jsonl" else to_csv(rows)
+    batchkms.write(f"in.{format}", content + torn + b"\r\n")
+    for processes in ("1", "3"):
+        await ran(
+            *(batchkms, kms, "encrypt", f"in.{format}", "-o", f"{processes}.{format}"),
+            *("--key-field", "owner", "--processes", processes),
+            code=1,
+        )
+    one, three = (results(batchkms.folder / f"{n}.{format}") for n in "13")
+    assert sorted(three) == sorted(one) == list(range(1, len(rows) + 2))
+    for seq, told in three.items():
+        for name in ("status", "class", "code", "id", "key_id", "encryption_context"):
+            assert told.get(name) == one[seq].get(name), (seq, name)
+    for seq, row in enumerate(rows, 1):
+        told = three[seq]
+        assert told["id"] == (row.id or str(seq))
+        if row.id in ("empty", "long", "long context"):
+            assert told["class"] == "invalid_record"
+            continue
+        assert told["key_id"] == row.owner
+        assert told.get("encryption_context") == row.context
+        if row.owner == gone:
+            assert told["class"] == "key_unavailable"
+    assert three[len(rows) + 1]["class"] == "invalid_record"
+    failed = 4 + sum(row.owner == gone for row in rows)
+    assert sum(told["status"] == "failed" for told in three.values()) == failed
+    decrypt = ("decrypt", f"3.{format}", "-o", "back.jsonl", "--processes", "3")
+    await ran(batchkms, kms, *decrypt, code=1)
+    back = results(batchkms.folder / "back.jsonl")
+    for seq, row in enumerate(rows, 1):
+        if three[seq]["status"] == "ok":
+            assert plaintext(back[seq]) == row.plaintext.encode()
+            assert back[seq].get("encryption_context") == row.context
+
+
 async def test_results_and_tables_are_read_row_by_row(batchkms: Program, kms: Emulator) -> None:
     batchkms.write("in.csv", inventory("csv", rows=400))
     batchkms.write("in.jsonl", inventory("jsonl", rows=400))
@@ -132,71 +191,18 @@ async def test_a_result_row_amid_others_is_told_and_one_process_goes_on(
     assert seqs == sorted([*range(1, 8_501), 19_000, *range(8_502, 9_002)])
 
 
-class _Running:
-    """A run in several processes, in the middle of its work."""
-
-    def __init__(
-        self, batchkms: Program, kms: Emulator, *options: str, rate: str | None = "500"
-    ) -> None:
-        self._batchkms = batchkms
-        self.command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms), "--resume"]
-        self._environ = batchkms.environ(credentials(kms))
-        paced = ["--rate", rate] if rate else []
-        self.process = subprocess.Popen(
-            batchkms.command(*self.command, *paced, "--processes", "2", *options),
-            cwd=batchkms.folder,
-            env=self._environ,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    async def working(self, *, after_bytes: int = 20_000) -> list[int]:
-        """Waits until results are written; the members' process ids."""
-        partial = self._batchkms.folder / "out.jsonl.partial"
-        await asyncio.to_thread(
-            until, lambda: partial.exists() and partial.stat().st_size > after_bytes
-        )
-        return members_of(self.process.pid)
-
-    async def ended(self) -> tuple[int, str]:
-        """Its exit code and what it said."""
-        _, told = await asyncio.to_thread(self.process.communicate, timeout=30)
-        return self.process.returncode, told.decode()
-
-
-def members_of(pid: int) -> list[int]:
-    """The processes that one has started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status = (folder / "stat").read_text().rpartition(") ")[2].split()
-        except OSError:
-            continue
-        if int(status[1]) == pid:
-            found.append(int(folder.name))
-    return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except OSError:
-        return False
-
-
 async def test_a_run_whose_member_is_killed_is_stopped_and_goes_on(
     batchkms: Program, kms: Emulator
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    run = _Running(batchkms, kms)
+    run = Running(batchkms, kms)
     members = await run.working()
     assert len(members) == 2
     os.kill(members[0], signal.SIGKILL)
     code, told = await run.ended()
     assert code == 3
     assert "was killed by SIGKILL in the middle of its work" in told
-    assert not any(map(_alive, members))
+    assert not any(map(alive, members))
     partial = results_in(batchkms.folder / "out.jsonl.partial")
     assert len(partial) < ROWS
     more = ["--rate", "off", "--processes", "3"]
@@ -209,11 +215,11 @@ async def test_a_run_whose_member_is_killed_is_stopped_and_goes_on(
 
 async def test_members_go_with_a_parent_that_is_killed(batchkms: Program, kms: Emulator) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    run = _Running(batchkms, kms)
+    run = Running(batchkms, kms)
     members = await run.working()
     run.process.kill()
     await run.ended()
-    await asyncio.to_thread(until, lambda: not any(map(_alive, members)), within_s=1.0)
+    await asyncio.to_thread(until, lambda: not any(map(alive, members)), within_s=1.0)
     ended = await batchkms.beside(
         *run.command, "--rate", "off", "--processes", "2", environ=credentials(kms)
     )
@@ -223,13 +229,13 @@ async def test_members_go_with_a_parent_that_is_killed(batchkms: Program, kms: E
 
 async def test_an_interrupt_of_the_whole_group_drains(batchkms: Program, kms: Emulator) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    run = _Running(batchkms, kms)
+    run = Running(batchkms, kms)
     members = await run.working()
     os.killpg(run.process.pid, signal.SIGINT)
     code, told = await run.ended()
     assert code == 130
     assert "interrupted: waiting for the calls in flight" in told
-    assert not any(map(_alive, members))
+    assert not any(map(alive, members))
     manifest = _manifest(batchkms.folder / "out.jsonl")
     partial = results_in(batchkms.folder / "out.jsonl.partial")
     assert manifest["state"] == "interrupted"
@@ -244,7 +250,7 @@ async def test_rate_and_concurrency_of_all_of_them_are_read_again(
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
     job = batchkms.write("job.toml", "rate = 20\nconcurrency = 2\n")
-    run = _Running(batchkms, kms, "--config", "job.toml", rate=None)
+    run = Running(batchkms, kms, "--config", "job.toml", rate=None)
     await run.working(after_bytes=0)
     job.write_text('rate = "off"\nconcurrency = 40\n')
     os.kill(run.process.pid, signal.SIGHUP)
@@ -273,7 +279,7 @@ async def test_members_are_told_secrets_over_their_socket_alone(
     batchkms: Program, kms: Emulator, anew: bool
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl"))
-    run = _Running(Threaded(batchkms.folder) if anew else batchkms, kms)
+    run = Running(Threaded(batchkms.folder) if anew else batchkms, kms)
     members = await run.working()
     assert len(members) == 2
     for member in members:

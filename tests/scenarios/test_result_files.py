@@ -39,8 +39,9 @@ async def test_damaged_rows_have_numbers_of_their_own_and_keep_them_on_resume(
     batchkms: Program, kms: Emulator, format: str, broken: set[int]
 ) -> None:
     batchkms.write(f"in.{format}", _result_file(format, broken))
-    command = ["encrypt", f"in.{format}", "-o", f"out.{format}", "--rate", "3000", *target(kms)]
+    command = ["encrypt", f"in.{format}", "-o", f"out.{format}", "--rate", "500", *target(kms)]
     await killed(batchkms, kms, command, stdin=None, after_bytes=40_000)
+    command += ["--rate", "3000"]
     ended = await batchkms.beside(*command, "--resume", environ=credentials(kms))
     assert ended.code == 1, ended.stderr
     rows = results_in(batchkms.folder / f"out.{format}")

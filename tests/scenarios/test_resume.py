@@ -14,7 +14,7 @@ import pytest
 from batchkms.emulator import Emulator, KeyState
 from tests.scenarios.conftest import Program
 from tests.scenarios.dying import ROWS, assert_all_decrypt, inventory, killed, results_in
-from tests.scenarios.ended import credentials, target, until
+from tests.scenarios.ended import credentials, larger, target, until_it
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ async def test_a_killed_run_is_resumed(
     batchkms.write(f"in.{format}", content)
     plain = format.removesuffix(".gz")
     source = ["-", "--format", plain] if through_stdin else [f"in.{format}"]
-    command = ["encrypt", *source, "-o", f"out.{plain}", "--rate", "2000", *target(kms)]
+    command = ["encrypt", *source, "-o", f"out.{plain}", "--rate", "700", *target(kms)]
     stdin = content if through_stdin else None
     for after_bytes in (1_000, 150_000):
         await killed(*(batchkms, kms, [*command, "--resume"]), stdin=stdin, after_bytes=after_bytes)
     ended = await batchkms.beside(
-        *(*command, "--resume", "--summary", "json"),
+        *(*command, "--resume", "--rate", "off", "--summary", "json"),
         stdin=stdin or b"",
         environ=credentials(kms),
     )
@@ -46,7 +46,7 @@ async def test_a_killed_run_is_resumed(
     await assert_all_decrypt(kms, results_in(batchkms.folder / f"out.{plain}"))
     # Every call beyond one a row was under way, or not written yet, when a run was killed.
     calls = kms.stats.as_json()["actions"]["Encrypt"]["calls"]
-    assert calls - ROWS <= 2 * (64 + 2000 // 2)
+    assert calls - ROWS <= 2 * (64 + 700 // 2)
     audited = batchkms("audit", f"out.{plain}")
     assert (audited.code, audited.stdout) == (0, ""), audited.stderr
 
@@ -88,7 +88,7 @@ async def _stopped(batchkms: Program, kms: Emulator, *more: str) -> None:
     """Leaves a run of which a part is done."""
     batchkms.write("in.jsonl", inventory("jsonl"))
     # At a pace at which a busy machine does not look too late.
-    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--rate", "800", *target(kms), *more]
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", "--rate", "500", *target(kms), *more]
     await killed(batchkms, kms, command, stdin=None, after_bytes=50_000)
 
 
@@ -149,7 +149,7 @@ async def test_another_input_through_stdin_is_not_taken(batchkms: Program, kms: 
     assert process.stdin is not None
     process.stdin.write(content)
     partial = batchkms.folder / "out.jsonl.partial"
-    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+    await until_it(process, larger(partial, 0))
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 130
     process.stdin.close()
@@ -179,7 +179,7 @@ async def test_two_runs_cannot_write_one_output(batchkms: Program, tmp_path: Pat
             stderr=asyncio.subprocess.DEVNULL,
         )
         partial = batchkms.folder / "out.jsonl.partial"
-        await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+        await until_it(first, larger(partial, 0))
         for more in ("--resume", "--overwrite"):
             second = await batchkms.beside(*command, more, environ=credentials(kms))
             assert second.code == 2
@@ -221,11 +221,12 @@ async def test_an_ordered_run_that_was_killed_keeps_the_order_of_its_input(
     batchkms: Program, kms: Emulator, format: str
 ) -> None:
     batchkms.write(f"in.{format}", inventory(format))
-    command = ["encrypt", f"in.{format}", "-o", f"out.{format}", "--ordered", "--rate", "2000"]
+    command = ["encrypt", f"in.{format}", "-o", f"out.{format}", "--ordered", "--rate", "700"]
     for after_bytes in (1_000, 100_000):
         more = ["--resume", *target(kms)]
         await killed(batchkms, kms, [*command, *more], stdin=None, after_bytes=after_bytes)
-    ended = await batchkms.beside(*command, "--resume", *target(kms), environ=credentials(kms))
+    more = ["--resume", "--rate", "off", *target(kms)]
+    ended = await batchkms.beside(*command, *more, environ=credentials(kms))
     assert ended.code == 0, ended.stderr
     rows = results_in(batchkms.folder / f"out.{format}")
     assert [row["seq"] for row in rows] == list(range(1, ROWS + 1))
@@ -247,7 +248,7 @@ async def test_an_input_that_becomes_shorter_stops_the_run_and_is_resumed_when_w
         stderr=asyncio.subprocess.PIPE,
     )
     partial = batchkms.folder / "out.jsonl.partial"
-    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+    await until_it(process, larger(partial, 0))
     os.truncate(path, content.index(b"row 700") + 3)
     _, stderr = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 3, stderr

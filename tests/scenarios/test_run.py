@@ -13,7 +13,7 @@ import pytest
 
 from batchkms.emulator import Emulator
 from tests.scenarios.conftest import Program
-from tests.scenarios.ended import credentials, until
+from tests.scenarios.ended import credentials, larger, until_it
 from tests.scenarios.moving import assert_same, calls, killed_in_the_middle, results
 from tests.sources.inventory import Row, to_jsonl
 
@@ -132,7 +132,7 @@ async def test_a_signal_ends_the_list_and_resume_goes_on(
         stderr=asyncio.subprocess.PIPE,
     )
     partial = batchkms.folder / "re.csv.partial"
-    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 500)
+    await until_it(process, larger(partial, 500))
     process.send_signal(number)
     _, stderr = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 130, stderr
@@ -156,11 +156,11 @@ async def test_sighup_takes_the_rate_of_the_file_in_every_step(
         stderr=asyncio.subprocess.PIPE,
     )
     partial = batchkms.folder / "enc.jsonl.partial"
-    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 500)
+    await until_it(process, larger(partial, 500))
     job.write_text("rate = 2000\n" + THREE)
     process.send_signal(signal.SIGHUP)
     partial = batchkms.folder / "re.csv.partial"
-    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 500)
+    await until_it(process, larger(partial, 500))
     process.send_signal(signal.SIGHUP)
     _, stderr = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0, stderr
@@ -275,7 +275,7 @@ async def test_sighup_takes_the_rate_in_a_retry_too(batchkms: Program, tmp_path:
             stderr=asyncio.subprocess.PIPE,
         )
         partial = batchkms.folder / "out.jsonl.partial"
-        await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 0)
+        await until_it(process, larger(partial, 0))
         job.write_text(only.format(rate=2000))
         process.send_signal(signal.SIGHUP)
         _, stderr = await asyncio.wait_for(process.communicate(), 15)

@@ -30,7 +30,7 @@ from tests.scenarios.canaries import (
     needles,
 )
 from tests.scenarios.conftest import Program
-from tests.scenarios.ended import credentials, until
+from tests.scenarios.ended import credentials, larger, until_it
 
 SHIM = Path(__file__).parent.parent / "faultfs"
 DEBUG = ["--log-level", "debug", "--progress", "always"]
@@ -207,7 +207,7 @@ async def test_runs_that_are_ended_from_outside(
         stdout=asyncio.subprocess.PIPE,
     )
     partial = batchkms.folder / "out.jsonl.partial"
-    await asyncio.to_thread(until, lambda: partial.exists() and partial.stat().st_size > 20_000)
+    await until_it(process, larger(partial, 20_000))
     for name in signals:
         process.send_signal(signal.Signals[f"SIG{name}"])
     stdout, stderr = await asyncio.wait_for(process.communicate(), 30)

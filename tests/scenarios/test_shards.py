@@ -125,8 +125,9 @@ async def test_a_share_that_died_is_resumed_as_the_same_one_only(
 ) -> None:
     batchkms.write("in.jsonl", inventory("jsonl", rows=900))
     command = ["encrypt", "in.jsonl", "-o", "out.2.jsonl", *target(kms), "--rate", "900"]
-    # Enough is done for what follows, and enough is left.
-    await killed(batchkms, kms, [*command, "--shard", "2/3"], stdin=None, after_bytes=8_000)
+    # Enough is done for what follows, and two seconds of work are left.
+    slowly = [*command, "--shard", "2/3", "--rate", "450"]
+    await killed(batchkms, kms, slowly, stdin=None, after_bytes=8_000)
     refused = batchkms("merge", "out.2.jsonl", "-o", "out.jsonl")
     assert (refused.code, "has not finished" in refused.errors[0]) == (2, True)
     for other, told in (

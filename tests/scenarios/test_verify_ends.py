@@ -12,7 +12,7 @@ import pytest
 from batchkms.emulator import Emulator, KeyState
 from tests.scenarios.conftest import Program
 from tests.scenarios.dying import inventory, results_in
-from tests.scenarios.ended import Ended, credentials, target, until
+from tests.scenarios.ended import Ended, credentials, target, until_it
 
 
 async def _encrypted(
@@ -190,7 +190,7 @@ async def test_an_interrupted_one_says_how_far_it_came(batchkms: Program, kms: E
     def calls() -> int:
         return int(kms.stats.as_json()["actions"].get("Decrypt", {}).get("calls", 0))
 
-    await asyncio.to_thread(until, lambda: calls() > 3)
+    await until_it(process, lambda: calls() > 3)
     process.send_signal(signal.SIGINT)
     stdout, _ = await process.communicate()
     summary = json.loads(stdout)
