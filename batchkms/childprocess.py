@@ -11,6 +11,7 @@ parent, who is told of them and tells it; it ends when the socket does, however 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -31,6 +32,9 @@ MOST_FRAME_BYTES = 256 * 1024 * 1024
 
 _SOCKET_BUFFER_BYTES = 1024 * 1024
 """The system may allow less."""
+
+_RUN_DESCRIPTORS = 32
+"""So many descriptors a run may open beside those of its processes."""
 
 _LEFT_TO_THE_PARENT = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -119,16 +123,10 @@ class _Process(Protocol):
 class Fork:
     """A copy of this process, which waits on its socket to be told what to do."""
 
-    def __init__(self, pid: int, connection: socket.socket, passed: list[int]) -> None:
+    def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid
         self.connection = connection
-        self._passed = passed
         self._code: int | None = None
-
-    def take_passed(self) -> list[int]:
-        """The descriptors that it was passed: they are the caller's to close now."""
-        passed, self._passed = self._passed, []
-        return passed
 
     def poll(self) -> int | None:
         """See `subprocess.Popen`."""
@@ -145,13 +143,13 @@ class Fork:
     def kill(self) -> None:
         """See `subprocess.Popen`."""
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+            # It may have ended since, where the system reaps it.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def let_go(self) -> None:
-        """Ends it, if nobody has, and everything of it that is open here."""
+        """Ends it, if nobody has."""
         self.connection.close()
-        for fd in self.take_passed():
-            os.close(fd)
         self.kill()
         while self.poll() is None:
             time.sleep(0.001)
@@ -160,58 +158,72 @@ class Fork:
 def forks_are_safe() -> bool:
     """Whether this process may make copies of itself, which have its memory, but no other thread.
 
-    On macOS libraries of the system break in such a copy.
+    On macOS libraries of the system break in such a copy. Threads that Python does not know of
+    are those of libuv, where a loop has looked a name up: it takes care of copies by itself.
     """
     return sys.platform == "linux" and threading.active_count() == 1
 
 
 @contextmanager
-def forks(
-    count: int, main: Callable[..., None], *, passed: Callable[[], list[int]]
-) -> Iterator[list[Fork]]:
-    """Copies of this process, each of which runs `main` with the number of its socket.
+def forks(mains: Sequence[Callable[[int], None]]) -> Iterator[list[Fork]]:
+    """Copies of this process, each of which runs one of these with the number of its socket.
 
-    What `passed` makes for each goes to it as well, as further numbers of descriptors. Nothing else
-    is open there but stderr. Raises ConfigError where the system has no room for them.
+    Nothing else is open there but stderr. Raises ConfigError where the system has no room for
+    them, or none is left for what a run needs besides.
     """
     made: list[Fork] = []
     try:
-        for _ in range(count):
-            made.append(_fork(main, passed()))  # noqa: PERF401 - if one fails, the others are let go
+        try:
+            for main in mains:
+                made.append(_fork(main))  # noqa: PERF401 - if one fails, the others are let go
+            _prove_room()
+        except OSError as error:
+            raise _no_room(error) from None
         yield made
     finally:
         for fork in made:
             fork.let_go()
 
 
-def _fork(main: Callable[..., None], passed: list[int]) -> Fork:
+def _prove_room() -> None:
+    """Raises OSError if a run could open too little. uvloop does not survive to find that out."""
+    opened: list[int] = []
+    try:
+        for _ in range(_RUN_DESCRIPTORS):
+            opened.append(os.dup(2))  # noqa: PERF401 - if one fails, the others are closed
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _fork(main: Callable[[int], None]) -> Fork:
     ours, theirs = _socket_pair()
     with theirs, _signals_wait():
         try:
             pid = os.fork()
-        except OSError as error:
-            for fd in (ours.detach(), *passed):
-                os.close(fd)
-            raise _no_room(error) from None
+        except OSError:
+            ours.close()
+            raise
         if pid == 0:
             try:
-                given = [theirs.detach(), *passed]
-                _close_all_but(given)
-                main(*given)
+                number = theirs.detach()
+                _close_all_but(number)
+                main(number)
             except BaseException:
                 traceback.print_exc()
             finally:
                 # Nothing of what this process was about to do is to be done twice.
                 os._exit(1)
-    return Fork(pid, ours, passed)
+    return Fork(pid, ours)
 
 
-def _close_all_but(given: Sequence[int]) -> None:
-    """Closes all but these and stderr; stdin and stdout become nothing to read or to write."""
-    begin = 3
-    for fd in [*sorted(given), os.sysconf("SC_OPEN_MAX")]:
-        os.closerange(begin, fd)
-        begin = fd + 1
+def _close_all_but(number: int) -> None:
+    """Closes all but this and stderr; stdin and stdout become nothing to read or to write."""
+    # Those that are over the limit, too, which may have been lowered since they were opened.
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2 and fd != number:
+            with suppress(OSError):
+                os.close(fd)
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1):
         os.dup2(nothing, fd)
@@ -232,27 +244,28 @@ class ChildProcess:
         *,
         on_frame: Callable[[bytes], None],
         on_end: Callable[[], None],
-        passed: Sequence[int] = (),
     ) -> ChildProcess:
         """Starts one, a module that is run with the number of its socket.
 
-        It has the descriptors that are `passed`, and is given their numbers, too. Raises
-        ConfigError where the system has no room for it.
+        Raises ConfigError where the system has no room for it.
         """
         if sys.platform == "win32":
             raise ConfigError(
                 "several processes are for Linux and macOS", hint="leave out --processes"
             )
-        ours, theirs = _socket_pair()
+        try:
+            ours, theirs = _socket_pair()
+        except OSError as error:
+            raise _no_room(error) from None
         try:
             with theirs, _signals_wait():
-                numbers = [theirs.fileno(), *passed]
+                number = theirs.fileno()
                 # Not asyncio's own: uvloop lets no child inherit which signals wait. It holds the
                 # loop up for about a millisecond, before there is any call to be late. What is run
                 # is this interpreter and a module of ours; no argument comes from an input.
                 process = subprocess.Popen(  # noqa: ASYNC220, S603
-                    own_python(module, *map(str, numbers)),
-                    pass_fds=numbers,
+                    own_python(module, str(number)),
+                    pass_fds=[number],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                 )
@@ -316,10 +329,10 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def _no_room(error: OSError) -> ConfigError:
-    return ConfigError(
-        f"another process cannot be started: {error.strerror}",
-        hint="ask for fewer with --processes",
-    )
+    hint = "ask for fewer with --processes"
+    if error.errno == errno.EMFILE:
+        hint = f"raise the limit on open files (ulimit -n), or {hint}"
+    return ConfigError(f"another process cannot be started: {error.strerror}", hint=hint)
 
 
 def first_frame(connection: socket.socket) -> bytes | None:

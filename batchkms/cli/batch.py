@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from batchkms.childprocess import Fork
 from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Connection, connect, found_rate, paces
 from batchkms.cli.inplace import Then, results_job
@@ -25,7 +24,7 @@ from batchkms.cli.reload import JobReader, Reload
 from batchkms.cli.running import Ending, Running, end_on_signals
 from batchkms.cli.streams import put, say, was_closed
 from batchkms.cli.telling import told
-from batchkms.cli.work import Parts, begin_work, forks_of, rows_to_do
+from batchkms.cli.work import Parts, begin_work, copies_for, rows_to_do
 from batchkms.errors import ConfigError, RunStopped
 from batchkms.job import JobSpec, job_from
 from batchkms.quota import GUARD_S, Group, Quotas
@@ -45,6 +44,7 @@ from batchkms.sinks import open_sink
 from batchkms.sinks.base import Sink
 from batchkms.sources.base import Source, unseen_texts
 from batchkms.tally import Tally
+from batchkms.team.member import MemberCopy
 from batchkms.team.permits import TEAM_GUARD_S
 from batchkms.team.team import Item
 
@@ -83,8 +83,8 @@ def run_job(
 
         return run_check(spec)
     log_to_stderr(level=spec.log_level, log_format=spec.log_format)
-    with forks_of(spec) as forks:
-        return loop_runner()(_run(spec, again, retry, then, forks))
+    with copies_for(spec) as copies:
+        return loop_runner()(_run(spec, again, retry, then, copies))
 
 
 async def _run(
@@ -92,7 +92,7 @@ async def _run(
     again: JobReader | None,
     retry: Selection | None,
     then: Then | None,
-    forks: Sequence[Fork],
+    copies: Sequence[MemberCopy],
 ) -> int:
     began_s = time.monotonic()
     tally = Tally()
@@ -134,7 +134,7 @@ async def _run(
             sink=sink,
             quotas=quotas,
             tally=tally,
-            forks=forks,
+            copies=copies,
         )
         items = await stack.enter_async_context(aclosing(items))
         work, lots = await begin_work(parts, operation, items, stack)

@@ -1,6 +1,6 @@
 """A member of the team that does the rows of a run.
 
-    python -m batchkms.cli.memberprocess FD [MEMORY MEMORY]
+    python -m batchkms.cli.memberprocess FD
 
 It begins with the job that comes over its socket, and ends at once when the socket does, which it
 does with the parent, however that dies. Signals are the parent's affair.
@@ -47,7 +47,7 @@ from batchkms.team.messages import (
     results_parts,
 )
 from batchkms.team.permits import RemoteQuotas
-from batchkms.team.ring import RingReader, RingWriter
+from batchkms.team.ring import Memory, RingReader, RingWriter
 
 TELL_EVERY_S = 0.25
 """How often the counts of calls are told, if they have changed."""
@@ -60,12 +60,10 @@ class _StoppedByParent(RunStopped):
 class MemberProcess:
     """Does what comes over a socket, until no more will come."""
 
-    def __init__(
-        self, job: MemberJob, lines: RingReader | None, results: RingWriter | None
-    ) -> None:
+    def __init__(self, job: MemberJob, memory: Memory | None) -> None:
         self._job = job
-        self._lines = lines
-        self._results = results
+        self._lines = None if memory is None else RingReader(memory.lines)
+        self._results = None if memory is None else RingWriter(memory.results)
         self._frames = Frames(self._on_frame, self._gone)
         self._sink = sink_of(job.format, job.columns[:])
         self._tally = MemberTally()
@@ -221,20 +219,19 @@ def _defect(error: Exception) -> RunStopped:
     )
 
 
-def main(fd: int, *memory: int) -> None:
-    """Does the job that comes over a socket, with memory for lines and results; never returns."""
+def main(fd: int, memory: Memory | None = None) -> None:
+    """Does the job that comes over a socket; never returns."""
     leave_signals_to_parent()
     # Core dumps are off already: limits are inherited, and the parent has lowered its own.
     connection = socket.socket(fileno=fd)
-    lines, results = (RingReader(memory[0]), RingWriter(memory[1])) if memory else (None, None)
     first = first_frame(connection)
     if first is None:
         os._exit(0)
     job = MemberJob.unpacked(read_frame(first)[1])
     log_to_stderr(level=job.spec.log_level, log_format=job.spec.log_format)
     spare_the_collector()
-    loop_runner()(MemberProcess(job, lines, results).run(connection))
+    loop_runner()(MemberProcess(job, memory).run(connection))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]))

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from batchkms.childprocess import Fork, forks, forks_are_safe
+from batchkms.childprocess import forks, forks_are_safe
 from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Connection
 from batchkms.engine import Batch, Engine
@@ -25,7 +25,8 @@ from batchkms.sources.linesorrows import LinesOrRows
 from batchkms.sources.reading import StreamSource
 from batchkms.tally import Tally
 from batchkms.team.job import MemberJob
-from batchkms.team.ring import make_memory
+from batchkms.team.member import MemberCopy
+from batchkms.team.ring import Memory, make_memory
 from batchkms.team.team import Item, Team, Told, hired, limited, rows_of_deal
 
 
@@ -40,11 +41,11 @@ class Parts:
     sink: Sink
     quotas: Quotas
     tally: Tally
-    forks: Sequence[Fork]
+    copies: Sequence[MemberCopy]
 
 
 @contextmanager
-def forks_of(spec: JobSpec) -> Iterator[Sequence[Fork]]:
+def copies_for(spec: JobSpec) -> Iterator[Sequence[MemberCopy]]:
     """The processes that a run is to have beside this one; none if it has to start them later.
 
     Use it before there is an event loop. Raises ConfigError.
@@ -59,8 +60,16 @@ def forks_of(spec: JobSpec) -> Iterator[Sequence[Fork]]:
     loop_runner()
     # What all of them share is not to be written to by each, as the collector would.
     spare_the_collector()
-    with forks(spec.processes, main, passed=partial(make_memory, spec.processes)) as made:
-        yield made
+    memories = [make_memory(spec.processes) for _ in range(spec.processes)]
+
+    def begin(memory: Memory | None, number: int) -> None:
+        for other in memories:
+            if other is not None and other is not memory:
+                other.close()
+        main(number, memory)
+
+    with forks([partial(begin, memory) for memory in memories]) as made:
+        yield [*map(MemberCopy, made, memories)]
 
 
 def rows_to_do(
@@ -115,7 +124,7 @@ def _team(parts: Parts) -> Team:
     )
     saw = source.saw if isinstance(source, StreamSource) else lambda names: None
     told = Told(blocks=parts.rows.note_blocks, fields=saw)
-    return Team(job, quotas=parts.quotas, tally=parts.tally, told=told, forks=parts.forks)
+    return Team(job, quotas=parts.quotas, tally=parts.tally, told=told, copies=parts.copies)
 
 
 async def _rows(items: AsyncIterator[Item]) -> AsyncIterator[Batch]:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from batchkms.errors import OutputError
 from batchkms.serialthread import SerialThread
 
 WRITE_EVERY_S = 0.1
@@ -69,7 +68,7 @@ class GroupWriter:
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
         self._room = asyncio.Event()
-        self._error: OutputError | None = None
+        self._error: Exception | None = None
         self._task = asyncio.create_task(self._keep_writing(), name="batchkms-output")
 
     async def write(
@@ -113,11 +112,11 @@ class GroupWriter:
             await self._sync_ended()
             if self._unsynced_since is not None:
                 await self._sync_thread.run(self._target.sync)
-        except OutputError as error:
-            # Told to whoever writes next; nobody may wait for room that never comes.
+        except Exception as error:
+            # A defect too. Told to whoever writes next; nobody may wait for room that never comes.
             self._error = error
             self._room.set()
-            with suppress(OutputError):
+            with suppress(Exception):
                 # The file may be closed, and its number another file's, once this has ended.
                 await self._sync_ended()
 

@@ -36,7 +36,10 @@ class Counts(msgspec.Struct, array_like=True):
     failures: list[Failure] = []
     passed_on: list[Failure] = []
     request_ids: list[str] = []
-    """Those of rows that are ok: an answer that comes twice may come to two processes."""
+    """Those of calls for rows that are ok: an answer that comes twice may come to two processes.
+
+    Of rows under one data key the first has made the call, and the others name it too.
+    """
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Self:
@@ -48,7 +51,9 @@ class Counts(msgspec.Struct, array_like=True):
             ],
         )
         made.ok = sum(made.by_key.values())
-        made.request_ids = [r.request_id for r in results if r.request_id and r.status == "ok"]
+        made.request_ids = [
+            r.request_id for r in results if r.request_id and r.attempts and r.status == "ok"
+        ]
         if made.ok < len(results):
             failed = [r for r in results if r.status != "ok"]
             made.failures = [_failure(r) for r in failed if not isinstance(r, EarlierResult)]

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -30,7 +30,7 @@ from batchkms.team.messages import (
     rows_part,
 )
 from batchkms.team.permits import Granter
-from batchkms.team.ring import RingReader, RingWriter, make_memory
+from batchkms.team.ring import Memory, RingReader, RingWriter
 
 MODULE = "batchkms.cli.memberprocess"
 
@@ -63,14 +63,21 @@ class Listener(Protocol):
         """The member cannot go on."""
 
 
+class MemberCopy(NamedTuple):
+    """A copy of this process, made to be a member, and the memory that it shares with this one."""
+
+    fork: Fork
+    memory: Memory | None
+
+
 class Member:
-    """A process with an engine of its own, `fork` if it was started before.
+    """A process with an engine of its own, a `copy` of this one or one to be started.
 
     `ready` and `ended` are done then.
     """
 
     def __init__(
-        self, number: int, of: int, *, quotas: Quotas, listener: Listener, fork: Fork | None = None
+        self, number: int, of: int, *, quotas: Quotas, listener: Listener, copy: MemberCopy | None
     ) -> None:
         self.number = number
         self.last_calls = Calls()
@@ -78,8 +85,7 @@ class Member:
         """Rows that it was dealt, less those whose results were written."""
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
-        self._of = of
-        self._fork = fork
+        self._copy = copy
         self._name = f"process {number} of {of}"
         self._quotas = quotas
         self._listener = listener
@@ -100,16 +106,14 @@ class Member:
 
     async def start(self, job: bytes) -> None:
         """Starts it, if it does not run yet, and tells it its job."""
-        fork = self._fork
-        memory = make_memory(self._of) if fork is None else fork.take_passed()
-        start = partial(ChildProcess.start, MODULE, passed=memory)
-        if fork is not None:
-            start = partial(ChildProcess.of, fork)
-        try:
-            self._process = await start(on_frame=self._on_frame, on_end=self._lost)
-        finally:
-            if memory:
-                self._lines, self._results = RingWriter(memory[0]), RingReader(memory[1])
+        copy = self._copy
+        start = partial(ChildProcess.start, MODULE)
+        if copy is not None:
+            start = partial(ChildProcess.of, copy.fork)
+            if copy.memory is not None:
+                self._lines = RingWriter(copy.memory.lines)
+                self._results = RingReader(copy.memory.results)
+        self._process = await start(on_frame=self._on_frame, on_end=self._lost)
         self._send(Kind.JOB, job)
 
     def deal(self, number: int, item: Batch | LineBlock, rows: int, size_bytes: int) -> None:

@@ -1,20 +1,19 @@
 """Memory that a member shares with its parent: lines go to it that way, and results come back.
 
 Over a socket each row would be copied five times more, either way; here results are written to
-the output from where the member has put them. The memory has no name in any file system, so that
-only these two processes can reach it, and goes with them.
+the output from where the member has put them. The memory has no name, so that only the parent and
+a member that is a copy of it can reach it, and goes with them.
 
     position of the reader (8 bytes) | unused, up to 64 bytes | room, used in rounds
 
 Positions count all bytes since the beginning. A part is never torn at the end of the room: it
-begins anew at its front, and the bytes left out count as used. What finds no room, or no such
-memory on this system, goes over the socket: nobody ever waits here.
+begins anew at its front, and the bytes left out count as used. What finds no room goes over the
+socket: nobody ever waits here.
 """
 
 from __future__ import annotations
 
 import mmap
-import os
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -31,34 +30,37 @@ class Place(NamedTuple):
     size: int
 
 
-def make_memory(members: int) -> list[int]:
-    """Descriptors of memory for one of so many members, for lines and for results.
+class Memory:
+    """What a parent shares with one member: room for lines on their way there, for results back.
 
-    Each has at most 4 MiB, and those of all members have at most 8 for either. Empty where the
-    system has no such memory.
+    Make it before the member, which is a copy of the parent. Raises OSError without room for it.
     """
-    size = min(_MOST_BYTES, _MOST_BYTES_OF_ALL // members)
-    made: list[int] = []
+
+    def __init__(self, size_bytes: int) -> None:
+        self.lines, self.results = (mmap.mmap(-1, _HEAD_BYTES + size_bytes) for _ in range(2))
+
+    def close(self) -> None:
+        """Lets go of it in a process that it is not for."""
+        self.lines.close()
+        self.results.close()
+
+
+def make_memory(members: int) -> Memory | None:
+    """Memory for one of so many members; None where there is none to be had.
+
+    Either room has at most 4 MiB, and those of all members have at most 8.
+    """
     try:
-        if hasattr(os, "memfd_create"):
-            for _ in range(2):
-                made.append(os.memfd_create("batchkms"))
-                os.ftruncate(made[-1], _HEAD_BYTES + size)
+        return Memory(min(_MOST_BYTES, _MOST_BYTES_OF_ALL // members))
     except OSError:
-        for fd in made:
-            os.close(fd)
-        return []
-    return made
+        return None
 
 
 class _Shared:
-    """Either side's view of the memory behind a descriptor, which it takes over."""
+    """Either side's view of a room."""
 
-    def __init__(self, fd: int) -> None:
-        try:
-            whole = memoryview(mmap.mmap(fd, os.fstat(fd).st_size))
-        finally:
-            os.close(fd)
+    def __init__(self, memory: mmap.mmap) -> None:
+        whole = memoryview(memory)
         self._reader = whole[:8].cast("Q")
         self._room = whole[_HEAD_BYTES:]
 
@@ -66,13 +68,18 @@ class _Shared:
 class RingWriter(_Shared):
     """The side that puts parts there."""
 
-    def __init__(self, fd: int) -> None:
-        super().__init__(fd)
+    def __init__(self, memory: mmap.mmap) -> None:
+        super().__init__(memory)
         self._position = 0
 
     def put(self, data: bytes) -> Place | None:
-        """Puts a part there; None if it has no room now."""
+        """Puts a part there; None if it has no room now, or is empty.
+
+        One of more than half the room may find none though nothing else is there.
+        """
         size, whole = len(data), len(self._room)
+        if not size:
+            return None
         begin, at = self._position, self._position % whole
         if at + size > whole:
             begin, at = begin + whole - at, 0
@@ -87,8 +94,8 @@ class RingWriter(_Shared):
 class RingReader(_Shared):
     """The side that takes them."""
 
-    def __init__(self, fd: int) -> None:
-        super().__init__(fd)
+    def __init__(self, memory: mmap.mmap) -> None:
+        super().__init__(memory)
         self._ends: deque[int] = deque()
         self._let_go: set[int] = set()
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from batchkms.blockdigest import BLOCK_ROWS
-from batchkms.childprocess import Fork
 from batchkms.engine import Batch
 from batchkms.errors import BatchKmsError, InputBroken, RunStopped
 from batchkms.failurerules import FailureRules
@@ -27,7 +26,7 @@ from batchkms.sources.lineblocks import LineBlock
 from batchkms.tally import Tally
 from batchkms.team.counts import Calls, Counts
 from batchkms.team.job import MemberJob, rows_under_way, share
-from batchkms.team.member import ENDS_WITHIN_S, Deal, Member
+from batchkms.team.member import ENDS_WITHIN_S, Deal, Member, MemberCopy
 from batchkms.team.messages import Digests, Kind
 from batchkms.team.outbox import DealWindow, Outbox
 
@@ -69,16 +68,15 @@ class Team:
         quotas: Quotas,
         tally: Tally,
         told: Told,
-        forks: Sequence[Fork] = (),
+        copies: Sequence[MemberCopy],
     ) -> None:
         self.tally = tally
         spec = job.spec
         count = spec.processes
         options = spec.engine_options()
-        begun: Sequence[Fork | None] = [*forks] or [None] * count
         self.members = [
-            Member(number, count, quotas=quotas, listener=self, fork=fork)
-            for number, fork in enumerate(begun, 1)
+            Member(number, count, quotas=quotas, listener=self, copy=each)
+            for number, each in enumerate([*copies] or [None] * count, 1)
         ]
         self._job = job
         self._quotas = quotas

@@ -198,3 +198,17 @@ async def test_rows_are_let_go_of_once_they_are_written(target: _Target) -> None
     assert let_go == [0, 1, 2, 3]
     # Large ones are written as they are, without a copy.
     assert target.groups == [bytes(row) for row in rows]
+
+
+async def test_a_defect_ends_the_writing_instead_of_holding_it_up(target: _Target) -> None:
+    def start_no_thread() -> None:
+        raise RuntimeError("can't start new thread")
+
+    target.sync = start_no_thread  # type: ignore[method-assign]  # as a thread that fails to start
+    writer = GroupWriter(target, fsync_interval_s=0.01)
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="new thread"):
+            while True:
+                await writer.write(b"x" * 300_000)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await writer.aclose()

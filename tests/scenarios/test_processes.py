@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+import resource
 import signal
 import sys
 from dataclasses import dataclass, replace
@@ -174,6 +175,61 @@ async def test_results_and_tables_are_read_row_by_row(batchkms: Program, kms: Em
     assert back == {seq: f"example secret {seq}" for seq in range(1, 401)}
 
 
+async def test_a_row_that_is_too_long_may_be_all_that_a_process_is_given(
+    batchkms: Program, kms: Emulator
+) -> None:
+    long = b'{"id":"long","plaintext":"%s' % (b"x" * 2_000_000)
+    batchkms.write("in.jsonl", inventory("jsonl", rows=512) + long)
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms), "--rate", "off"]
+    ended = await batchkms.beside(*command, "--processes", "2", environ=credentials(kms))
+    assert ended.code == 1, ended.stderr
+    *good, failed = sorted(
+        results_in(batchkms.folder / "out.jsonl"), key=lambda row: int(row["seq"])
+    )
+    assert (failed["seq"], failed["code"]) == (513, "RowTooLong")
+    await assert_all_decrypt(kms, good, 512)
+
+
+@pytest.mark.parametrize("back", ["decrypt", "reencrypt"])
+async def test_many_rows_of_one_data_key_are_opened_by_several(
+    batchkms: Program, kms: Emulator, back: str
+) -> None:
+    batchkms.write("in.jsonl", inventory("jsonl"))
+    given, two = credentials(kms), ["--rate", "off", "--processes", "2"]
+    sealed = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms), "--mode", "envelope"]
+    ended = await batchkms.beside(*sealed, *two, environ=given)
+    assert ended.code == 0, ended.stderr
+    command = [back, "out.jsonl", "-o", "back.jsonl", "--endpoint", kms.endpoint, *two]
+    if back == "reencrypt":
+        command += ["--key-id", kms.demo_key_id]
+    ended = await batchkms.beside(*command, environ=given)
+    assert ended.code == 0, ended.stderr
+    assert len(results_in(batchkms.folder / "back.jsonl")) == ROWS
+
+
+@pytest.mark.parametrize(("descriptors", "processes"), [(10, 2), (18, 2), (30, 4), (90, 64)])
+async def test_too_few_open_files_are_told_before_anything_is_sent(
+    batchkms: Program, kms: Emulator, descriptors: int, processes: int
+) -> None:
+    batchkms.write("in.jsonl", inventory("jsonl", rows=5))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, limits[1]))
+
+    command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms)]
+    ended = await asyncio.to_thread(
+        batchkms,
+        *(*command, "--processes", str(processes)),
+        environ=credentials(kms),
+        preexec=few,
+    )
+    assert ended.code == 2, ended.stderr
+    assert ended.errors == ["another process cannot be started: Too many open files"]
+    assert "ulimit -n" in ended.hints[0]
+    assert not (batchkms.folder / "out.jsonl.partial").exists()
+
+
 async def test_a_result_row_amid_others_is_told_and_one_process_goes_on(
     batchkms: Program, kms: Emulator
 ) -> None:
@@ -288,10 +344,10 @@ async def test_members_are_told_secrets_over_their_socket_alone(
             for pid in (member, run.process.pid)
         )
         assert own["environ"] == parents["environ"]
-        *_, module, connection, lines, results, _ = own["cmdline"].split(b"\0")
+        *_, module, connection, _ = own["cmdline"].split(b"\0")
         if anew:
             assert module == b"batchkms.cli.memberprocess"
-            assert all(number.isdigit() for number in (connection, lines, results))
+            assert connection.isdigit()
         else:
             assert own == parents
     run.process.kill()

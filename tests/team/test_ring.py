@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import mmap
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,19 +14,14 @@ from batchkms.runs.lots import Lot
 from batchkms.sources.lineblocks import LineBlock
 from batchkms.team.counts import Counts
 from batchkms.team.messages import lines_parts, read_lines, read_results, results_parts
-from batchkms.team.ring import Place, RingReader, RingWriter, make_memory
-
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "memfd_create"), reason="the system has no memory without a name to share"
-)
+from batchkms.team.ring import Memory, Place, RingReader, RingWriter, make_memory
 
 ROOM = 1000
 
 
 def _both(size: int = ROOM) -> tuple[RingWriter, RingReader]:
-    fd = os.memfd_create("test")
-    os.ftruncate(fd, 64 + size)
-    return RingWriter(os.dup(fd)), RingReader(fd)
+    memory = Memory(size)
+    return RingWriter(memory.lines), RingReader(memory.lines)
 
 
 class _Held(NamedTuple):
@@ -102,12 +97,28 @@ def test_results_and_lines_are_the_same_with_room_and_without(rows: int) -> None
     assert writer.put(data) is not None
 
 
+def test_nothing_takes_no_place() -> None:
+    writer, reader = _both()
+    for _ in range(2):
+        assert writer.put(b"") is None
+        place = writer.put(b"x")
+        assert place is not None
+        assert bytes(reader.part(place)[0]) == b"x"
+
+
 def test_all_members_together_have_bounded_memory() -> None:
     for members in (1, 2, 16, 64):
-        made = make_memory(members)
-        sizes = [os.fstat(fd).st_size for fd in made]
-        for fd in made:
-            os.close(fd)
-        assert len(sizes) == 2
-        assert sizes[0] <= 4 * 2**20 + 64
-        assert sizes[0] * members <= 8 * 2**20 + 64 * members
+        memory = make_memory(members)
+        assert memory is not None
+        for room in (memory.lines, memory.results):
+            assert len(room) <= 4 * 2**20 + 64
+            assert len(room) * members <= 8 * 2**20 + 64 * members
+        memory.close()
+
+
+def test_where_there_is_no_memory_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int, size: int) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    assert make_memory(2) is None
