@@ -89,7 +89,7 @@ class Frames(asyncio.Protocol):
         self._transport = None
         self._on_end()
 
-    def send(self, *parts: bytes) -> None:
+    def send(self, *parts: bytes | memoryview) -> None:
         """Sends one, of these parts, without waiting; nothing if the other end is gone."""
         if self._transport is not None:
             length = sum(map(len, parts)).to_bytes(_LENGTH_BYTES)

@@ -29,7 +29,7 @@ from batchkms.engine import Engine
 from batchkms.errors import BatchKmsError, RunStopped
 from batchkms.quota import Group
 from batchkms.records import Result
-from batchkms.runs.lots import encoded
+from batchkms.runs.lots import Lot, encoded
 from batchkms.sinks import sink_of
 from batchkms.team.counts import Counts, MemberTally
 from batchkms.team.inbox import Inbox
@@ -53,6 +53,11 @@ TELL_EVERY_S = 0.25
 """How often the counts of calls are told, if they have changed."""
 
 
+HELD_ROWS, HELD_S = 512, 0.02
+"""Results are given back so many together, unless they have waited so long: each time wakes the
+parent up, which is to be writing."""
+
+
 class _StoppedByParent(RunStopped):
     """The parent knows why."""
 
@@ -70,6 +75,9 @@ class MemberProcess:
         self._inbox = Inbox(partial(lines_of_input, job.spec), self._tell_digests)
         self._deals: deque[int] = deque()
         self._calls_told = 0
+        self._held: list[tuple[Lot, Counts]] = []
+        self._held_rows = 0
+        self._giving: asyncio.TimerHandle | None = None
         self._ended = False
         self._early: list[tuple[Kind, bytes]] = []
         """What was said before there was an engine."""
@@ -89,6 +97,7 @@ class MemberProcess:
             failed = Failed.of(error)
         except Exception as error:
             failed = Failed.of(_defect(error))
+        self._give_held()
         self._tell_calls()
         self._ended = True
         self._send(Kind.ENDED, encode(failed))
@@ -125,7 +134,7 @@ class MemberProcess:
                 async for results in lots:
                     self._give(results)
 
-    def _send(self, kind: Kind, *parts: bytes) -> None:
+    def _send(self, kind: Kind, *parts: bytes | memoryview) -> None:
         self._frames.send(head(kind), *parts)
 
     def _on_frame(self, frame: bytes) -> None:
@@ -169,22 +178,39 @@ class MemberProcess:
     def _give(self, results: list[Result]) -> None:
         """Gives results back, with `by_deal` no two deals in one lot."""
         if not self._job.by_deal:
-            self._give_lot(results)
+            self._hold(results)
+            # Nor where nothing is left to do: more may come only once these are back.
+            if self._held_rows >= HELD_ROWS or not (self._engine and self._engine.queued):
+                self._give_held()
+            elif self._giving is None:
+                loop = asyncio.get_running_loop()
+                self._giving = loop.call_later(HELD_S, self._give_held)
             return
         while results:
             rows = min(self._deals[0], len(results))
-            self._give_lot(results[:rows])
+            self._hold(results[:rows])
+            self._give_held()
             results = results[rows:]
             self._deals[0] -= rows
             if not self._deals[0]:
                 self._deals.popleft()
 
-    def _give_lot(self, results: list[Result]) -> None:
+    def _hold(self, results: list[Result]) -> None:
+        self._held.append((encoded(results, self._sink), Counts.of(results)))
+        self._held_rows += len(results)
+
+    def _give_held(self) -> None:
+        if self._giving is not None:
+            self._giving.cancel()
+            self._giving = None
+        if not self._held:
+            return
         # First: nowhere may more rows be done than calls made.
         if self._tally.calls != self._calls_told:
             self._tell_calls()
-        lot = encoded(results, self._sink)
-        self._send(Kind.RESULTS, *results_parts(lot, Counts.of(results), self._results))
+        lots, counts = zip(*self._held, strict=True)
+        self._held, self._held_rows = [], 0
+        self._send(Kind.RESULTS, *results_parts(lots, Counts.together(counts), self._results))
 
     def _ask(self, group: Group, first_tries: int, retries: int) -> None:
         self._send(Kind.WANTED, encode((group, first_tries, retries)))

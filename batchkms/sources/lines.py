@@ -30,6 +30,8 @@ class LineSplitter:
             data, newline, chunk = chunk.partition(b"\n")
             self._overlong = not newline
             yield Piece(data, last=bool(newline))
+        # No line of what is there can be over the cap then.
+        short = len(self._torn) + len(chunk) <= self._longest_bytes
         first, *more = chunk.split(b"\n")
         # A bytearray grows in place: joining bytes anew for each chunk would be quadratic.
         self._torn += first
@@ -37,7 +39,10 @@ class LineSplitter:
             *middle, last = more
             lines = [bytes(self._torn), *middle]
             self._torn = bytearray(last)
-            yield from self._capped(lines)
+            if short:
+                yield lines
+            else:
+                yield from self._capped(lines)
         if len(self._torn) > self._longest_bytes:
             self._overlong = True
             yield Piece(bytes(self._torn), last=False)

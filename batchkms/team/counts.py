@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Self
 
 import msgspec
@@ -60,6 +61,22 @@ class Counts(msgspec.Struct, array_like=True):
             made.passed_on = [_failure(r) for r in failed if isinstance(r, EarlierResult)]
         made.unchanged = sum([r.reencrypted is False for r in results])
         return made
+
+    @classmethod
+    def together(cls, many: Sequence[Self]) -> Self:
+        """The counts of several lots as those of one, in their order."""
+        by_key: Counter[str] = Counter()
+        for each in many:
+            by_key.update(each.by_key)
+        return cls(
+            ok=sum([each.ok for each in many]),
+            unchanged=sum([each.unchanged for each in many]),
+            by_key=by_key,
+            latencies_us=[*chain.from_iterable(each.latencies_us for each in many)],
+            failures=[*chain.from_iterable(each.failures for each in many)],
+            passed_on=[*chain.from_iterable(each.passed_on for each in many)],
+            request_ids=[*chain.from_iterable(each.request_ids for each in many)],
+        )
 
     @property
     def rows(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -69,12 +70,15 @@ decode = msgspec.msgpack.decode
 _counts = msgspec.msgpack.Decoder(Counts)
 
 
-def results_parts(lot: Lot, counts: Counts, ring: RingWriter | None) -> list[bytes]:
-    """A lot of rows with their counts. The rows are in the ring, if it has room for them."""
-    counted, data = encode(counts), bytes(lot.data)
+def results_parts(
+    lots: Sequence[Lot], counts: Counts, ring: RingWriter | None
+) -> list[bytes | memoryview]:
+    """Lots of rows in their order, with the counts of all; in the ring, if it has room for them."""
+    counted, data = encode(counts), [lot.data for lot in lots]
+    sums = b"".join([lot.sums for lot in lots])
     place = None if ring is None else ring.put(data)
-    packed = _RESULTS.pack(len(counted), len(lot.sums), *(place or (0, 0)))
-    return [packed, counted, lot.sums, b"" if place else data]
+    packed = _RESULTS.pack(len(counted), len(sums), *(place or (0, 0)))
+    return [packed, counted, sums, *([] if place else data)]
 
 
 def read_results(payload: memoryview, ring: RingReader | None) -> tuple[Lot, Counts]:
@@ -104,7 +108,7 @@ def read_rows(payload: memoryview) -> Batch:
 def lines_parts(block: LineBlock, ring: RingWriter | None) -> list[bytes]:
     """Lines of the input. Their text is in the ring, if it has room for it."""
     numbers = block.lines_before, block.rows_before, block.rows, len(block.too_long)
-    place = None if ring is None else ring.put(block.text)
+    place = None if ring is None else ring.put([block.text])
     too_long = struct.pack(f"<{len(block.too_long)}I", *block.too_long)
     packed = _LINES.pack(*numbers, *(place or (0, 0)))
     return [packed, too_long, b"" if place else block.text]

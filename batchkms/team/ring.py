@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import mmap
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -72,12 +72,12 @@ class RingWriter(_Shared):
         super().__init__(memory)
         self._position = 0
 
-    def put(self, data: bytes) -> Place | None:
-        """Puts a part there; None if it has no room now, or is empty.
+    def put(self, pieces: Sequence[bytes | memoryview]) -> Place | None:
+        """Puts a part there, in pieces; None if it has no room now, or is empty.
 
         One of more than half the room may find none though nothing else is there.
         """
-        size, whole = len(data), len(self._room)
+        size, whole = sum(map(len, pieces)), len(self._room)
         if not size:
             return None
         begin, at = self._position, self._position % whole
@@ -86,7 +86,9 @@ class RingWriter(_Shared):
         end = begin + size
         if end - self._reader[0] > whole:
             return None
-        self._room[at : at + size] = data
+        for piece in pieces:
+            self._room[at : at + len(piece)] = piece
+            at += len(piece)
         self._position = end
         return Place(end, size)
 

@@ -46,7 +46,7 @@ def test_parts_stay_as_they_are_until_they_are_let_go_of_in_any_order(
     for number, (what, value) in enumerate(steps):
         if what == "put":
             data = bytes([number % 256]) * value
-            if (place := writer.put(data)) is not None:
+            if (place := writer.put([data])) is not None:
                 held.append(_Held(data, *reader.part(place)))
         elif held:
             held.pop(value % len(held)).let_go()
@@ -54,23 +54,23 @@ def test_parts_stay_as_they_are_until_they_are_let_go_of_in_any_order(
     while held:
         held.pop().let_go()
     # Nothing is lost of the room: a part of half of it finds room wherever the last one ended.
-    assert writer.put(b"x" * (ROOM // 2)) is not None
+    assert writer.put([b"x" * (ROOM // 2)]) is not None
 
 
 def test_what_has_no_room_is_refused_until_there_is_some() -> None:
     writer, reader = _both()
-    places = [writer.put(b"x" * 400) for _ in range(3)]
+    places = [writer.put([b"x" * 400]) for _ in range(3)]
     assert places[2] is None
     assert places[0] is not None
     _, let_go = reader.part(places[0])
-    assert writer.put(b"x" * 400) is None
+    assert writer.put([b"x" * 400]) is None
     let_go()
-    assert writer.put(b"x" * 400) == Place(1400, 400)
+    assert writer.put([b"x" * 400]) == Place(1400, 400)
 
 
 def test_a_place_that_is_none_is_refused() -> None:
     writer, reader = _both()
-    place = writer.put(b"x" * 400)
+    place = writer.put([b"x" * 400])
     assert place is not None
     reader.part(place)
     for wrong in (place, Place(200, 100), Place(1100, 200), Place(500, 0), Place(5000, 1001)):
@@ -83,7 +83,8 @@ def test_results_and_lines_are_the_same_with_room_and_without(rows: int) -> None
     # Of two parts each, the second one has no room where there are many rows.
     data, counts = b"a result row of some length\n" * rows, Counts(ok=rows, by_key={"k": rows})
     writer, reader = _both()
-    frames = [b"".join(results_parts(Lot(data, b"sums"), counts, writer)) for _ in range(2)]
+    lots = [Lot(data[:9], b"su"), Lot(data[9:], b"ms")]
+    frames = [b"".join(results_parts(lots, counts, writer)) for _ in range(2)]
     assert (len(frames[0]) == len(frames[1])) is (rows == 1)
     for frame in frames:
         lot, read = read_results(memoryview(frame), reader)
@@ -94,14 +95,14 @@ def test_results_and_lines_are_the_same_with_room_and_without(rows: int) -> None
     frames = [b"".join(lines_parts(block, writer)) for _ in range(2)]
     assert [read_lines(memoryview(frame), reader) for frame in frames] == [block, block]
     # A block is copied at once, so that its room is free again.
-    assert writer.put(data) is not None
+    assert writer.put([data]) is not None
 
 
 def test_nothing_takes_no_place() -> None:
     writer, reader = _both()
     for _ in range(2):
-        assert writer.put(b"") is None
-        place = writer.put(b"x")
+        assert writer.put([b""]) is None
+        place = writer.put([b"x"])
         assert place is not None
         assert bytes(reader.part(place)[0]) == b"x"
 
