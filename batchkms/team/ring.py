@@ -20,7 +20,11 @@ from functools import partial
 from typing import NamedTuple
 
 _HEAD_BYTES = 64
-_MOST_BYTES, _MOST_BYTES_OF_ALL = 4 * 1024 * 1024, 8 * 1024 * 1024
+_LINES_BYTES, _RESULTS_BYTES = 1024 * 1024, 4 * 1024 * 1024
+"""Lines are taken out at once, results when they were written."""
+
+_OF_TWO = 2
+"""More members than so many share what these would have."""
 
 
 class Place(NamedTuple):
@@ -36,8 +40,10 @@ class Memory:
     Make it before the member, which is a copy of the parent. Raises OSError without room for it.
     """
 
-    def __init__(self, size_bytes: int) -> None:
-        self.lines, self.results = (mmap.mmap(-1, _HEAD_BYTES + size_bytes) for _ in range(2))
+    def __init__(self, lines_bytes: int, results_bytes: int) -> None:
+        self.lines, self.results = (
+            mmap.mmap(-1, _HEAD_BYTES + size) for size in (lines_bytes, results_bytes)
+        )
 
     def close(self) -> None:
         """Lets go of it in a process that it is not for."""
@@ -48,10 +54,11 @@ class Memory:
 def make_memory(members: int) -> Memory | None:
     """Memory for one of so many members; None where there is none to be had.
 
-    Either room has at most 4 MiB, and those of all members have at most 8.
+    That of all members together is at most 10 MiB.
     """
+    parts = max(members, _OF_TWO)
     try:
-        return Memory(min(_MOST_BYTES, _MOST_BYTES_OF_ALL // members))
+        return Memory(_LINES_BYTES * _OF_TWO // parts, _RESULTS_BYTES * _OF_TWO // parts)
     except OSError:
         return None
 

@@ -40,7 +40,7 @@ class _Peer(asyncio.Protocol):
         self._received = b""
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
-        self.dirty = self.lost = self.sending = self.over = False
+        self.dirty = self.lost = self.sending = self.over = self.said_eof = False
         peers.append(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -75,7 +75,7 @@ class _Peer(asyncio.Protocol):
                 yield
             while self._transport.get_write_buffer_size():
                 yield
-            if self._transport.is_closing():
+            if self._transport.is_closing() or self.said_eof:
                 return
             if piece is recipe.pieces[-1]:
                 self.sending = recipe.end != "keep"
@@ -95,6 +95,7 @@ class _Peer(asyncio.Protocol):
         elif deed == "abort":
             self._transport.abort()
         elif deed == "eof":
+            self.said_eof = True
             # The client may have ended it just now.
             with suppress(OSError):
                 self._transport.write_eof()
