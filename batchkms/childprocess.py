@@ -1,7 +1,6 @@
 """Processes of our own beside this one: how they are started, what is said to them, how they end.
 
-Most begin as a module that is run anew. Those of a batch run are copies of this process where that
-is safe, made before it has an event loop (`forks`): they need not load it all again.
+Most begin as a module that is run anew; those of a batch run as copies of this process (`forks`).
 
 Parent and child have the ends of a socket pair, and say everything in frames of bytes on it, so
 that nothing is in arguments or environment that others could read. A child leaves signals to its
@@ -17,10 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol, cast
 
@@ -32,9 +28,6 @@ MOST_FRAME_BYTES = 256 * 1024 * 1024
 
 _SOCKET_BUFFER_BYTES = 1024 * 1024
 """The system may allow less."""
-
-_RUN_DESCRIPTORS = 32
-"""So many descriptors a run may open beside those of its processes."""
 
 _LEFT_TO_THE_PARENT = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -120,116 +113,6 @@ class _Process(Protocol):
         """Kills it, if it still runs."""
 
 
-class Fork:
-    """A copy of this process, which waits on its socket to be told what to do."""
-
-    def __init__(self, pid: int, connection: socket.socket) -> None:
-        self.pid = pid
-        self.connection = connection
-        self._code: int | None = None
-
-    def poll(self) -> int | None:
-        """See `subprocess.Popen`."""
-        if self._code is None:
-            try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:
-                # Whoever started this process lets the system reap what ends, and its code is lost.
-                self._code = 0
-            else:
-                self._code = os.waitstatus_to_exitcode(status) if pid else None
-        return self._code
-
-    def kill(self) -> None:
-        """See `subprocess.Popen`."""
-        if self.poll() is None:
-            # It may have ended since, where the system reaps it.
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-
-    def let_go(self) -> None:
-        """Ends it, if nobody has."""
-        self.connection.close()
-        self.kill()
-        while self.poll() is None:
-            time.sleep(0.001)
-
-
-def forks_are_safe() -> bool:
-    """Whether this process may make copies of itself, which have its memory, but no other thread.
-
-    On macOS libraries of the system break in such a copy. Threads that Python does not know of
-    are those of libuv, where a loop has looked a name up: it takes care of copies by itself.
-    """
-    return sys.platform == "linux" and threading.active_count() == 1
-
-
-@contextmanager
-def forks(mains: Sequence[Callable[[int], None]]) -> Iterator[list[Fork]]:
-    """Copies of this process, each of which runs one of these with the number of its socket.
-
-    Nothing else is open there but stderr. Raises ConfigError where the system has no room for
-    them, or none is left for what a run needs besides.
-    """
-    made: list[Fork] = []
-    try:
-        try:
-            for main in mains:
-                made.append(_fork(main))  # noqa: PERF401 - if one fails, the others are let go
-            _prove_room()
-        except OSError as error:
-            raise _no_room(error) from None
-        yield made
-    finally:
-        for fork in made:
-            fork.let_go()
-
-
-def _prove_room() -> None:
-    """Raises OSError if a run could open too little. uvloop does not survive to find that out."""
-    opened: list[int] = []
-    try:
-        for _ in range(_RUN_DESCRIPTORS):
-            opened.append(os.dup(2))  # noqa: PERF401 - if one fails, the others are closed
-    finally:
-        for fd in opened:
-            os.close(fd)
-
-
-def _fork(main: Callable[[int], None]) -> Fork:
-    ours, theirs = _socket_pair()
-    with theirs, _signals_wait():
-        try:
-            pid = os.fork()
-        except OSError:
-            ours.close()
-            raise
-        if pid == 0:
-            try:
-                number = theirs.detach()
-                _close_all_but(number)
-                main(number)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                # Nothing of what this process was about to do is to be done twice.
-                os._exit(1)
-    return Fork(pid, ours)
-
-
-def _close_all_but(number: int) -> None:
-    """Closes all but this and stderr; stdin and stdout become nothing to read or to write."""
-    # Those that are over the limit, too, which may have been lowered since they were opened.
-    for fd in map(int, os.listdir("/proc/self/fd")):
-        if fd > 2 and fd != number:
-            with suppress(OSError):
-                os.close(fd)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1):
-        os.dup2(nothing, fd)
-    os.close(nothing)
-
-
 class ChildProcess:
     """One child. It is told by `send`, and heard by `on_frame` until `on_end`."""
 
@@ -254,11 +137,11 @@ class ChildProcess:
                 "several processes are for Linux and macOS", hint="leave out --processes"
             )
         try:
-            ours, theirs = _socket_pair()
+            ours, theirs = socket_pair()
         except OSError as error:
-            raise _no_room(error) from None
+            raise no_room(error) from None
         try:
-            with theirs, _signals_wait():
+            with theirs, signals_wait():
                 number = theirs.fileno()
                 # Not asyncio's own: uvloop lets no child inherit which signals wait. It holds the
                 # loop up for about a millisecond, before there is any call to be late. What is run
@@ -271,24 +154,19 @@ class ChildProcess:
                 )
         except OSError as error:
             ours.close()
-            raise _no_room(error) from None
-        return await cls._heard(process, ours, on_frame, on_end)
+            raise no_room(error) from None
+        return await cls.of(process, ours, on_frame=on_frame, on_end=on_end)
 
     @classmethod
     async def of(
-        cls, fork: Fork, *, on_frame: Callable[[bytes], None], on_end: Callable[[], None]
-    ) -> ChildProcess:
-        """One that was started before there was an event loop."""
-        return await cls._heard(fork, fork.connection, on_frame, on_end)
-
-    @classmethod
-    async def _heard(
         cls,
         process: _Process,
         connection: socket.socket,
+        *,
         on_frame: Callable[[bytes], None],
         on_end: Callable[[], None],
     ) -> ChildProcess:
+        """One that runs already, at the other end of this connection."""
         loop = asyncio.get_running_loop()
         _, frames = await loop.create_connection(lambda: Frames(on_frame, on_end), sock=connection)
         return cls(process, frames)
@@ -320,7 +198,8 @@ class ChildProcess:
         return code
 
 
-def _socket_pair() -> tuple[socket.socket, socket.socket]:
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Our end and the child's. Raises OSError."""
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         # What is sent is to go in one piece: each wait for room costs two wake-ups.
@@ -328,7 +207,8 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def _no_room(error: OSError) -> ConfigError:
+def no_room(error: OSError) -> ConfigError:
+    """Why no process can be started, and what to try."""
     hint = "ask for fewer with --processes"
     if error.errno == errno.EMFILE:
         hint = f"raise the limit on open files (ulimit -n), or {hint}"
@@ -390,7 +270,7 @@ def leave_signals_to_parent() -> None:
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
+def signals_wait() -> Iterator[None]:
     """Meanwhile these wait. A child inherits that, so that none ends it before it ignores them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _numbers())
     try:

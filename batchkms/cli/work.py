@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from batchkms.childprocess import forks, forks_are_safe
 from batchkms.cli.batchloop import spare_the_collector
 from batchkms.cli.connect import Connection
 from batchkms.engine import Batch, Engine
+from batchkms.forks import forks, forks_are_safe
 from batchkms.job import JobSpec
 from batchkms.operations.base import Operation
 from batchkms.quota import Quotas

@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from batchkms.childprocess import ChildProcess, Fork, ending_text
+from batchkms.childprocess import ChildProcess, ending_text
 from batchkms.engine import Batch
 from batchkms.errors import BatchKmsError, RunStopped
+from batchkms.forks import Fork
 from batchkms.quota import Group, Quotas
 from batchkms.runs.lots import Lot
 from batchkms.sources.lineblocks import LineBlock
@@ -109,7 +110,7 @@ class Member:
         copy = self._copy
         start = partial(ChildProcess.start, MODULE)
         if copy is not None:
-            start = partial(ChildProcess.of, copy.fork)
+            start = partial(ChildProcess.of, copy.fork, copy.fork.connection)
             if copy.memory is not None:
                 self._lines = RingWriter(copy.memory.lines)
                 self._results = RingReader(copy.memory.results)
