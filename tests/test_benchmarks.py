@@ -32,7 +32,7 @@ def test_two_parts_from_the_command_to_the_files(tmp_path: Path) -> None:
     assert memory["notes"] == [
         "100 MB at the most, and 10 MB from the smallest to the largest: held."
     ]
-    assert len(memory["rounds"]) == 4
+    assert len(memory["rounds"]) == 5
     for peaks in memory["medians"].values():
         assert 10 < peaks["peak_mb_200"] < 100
     ours = times["rounds"]["batchkms --version"]
