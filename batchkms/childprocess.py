@@ -176,7 +176,7 @@ class ChildProcess:
         """Its process id."""
         return self._process.pid
 
-    def send(self, *parts: bytes) -> None:
+    def send(self, *parts: bytes | memoryview) -> None:
         """Sends it a frame of these parts, without waiting."""
         self._frames.send(*parts)
 

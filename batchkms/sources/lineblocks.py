@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from batchkms.blockdigest import BLOCK_ROWS
-from batchkms.sources.lines import LineSplitter, Piece
+from batchkms.sources.lines import Lines, LineSplitter, Piece
 
 MOST_BLOCK_BYTES = 1024 * 1024
 """A block ends when it has more than this."""
+
+_WORTH_BYTES = 128 * 1024
+"""With so much, a block ends where the chunk does that was read, or a few rows before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +25,24 @@ class LineBlock:
     """Some lines that follow one another: `rows` of them are not blank.
 
     `lines` and `rows_before` count what comes before them. `too_long` are the indexes of those
-    that were over the cap, which are empty in `text`.
+    that were over the cap, which are empty in the text. That comes in `pieces`, to be copied once.
     """
 
     lines_before: int
     rows_before: int
     rows: int
-    text: bytes = field(repr=False)
+    pieces: tuple[bytes | memoryview, ...] = field(repr=False)
     too_long: tuple[int, ...] = ()
+
+    @property
+    def text(self) -> bytes:
+        """The lines with newlines between them."""
+        return b"".join(self.pieces)
 
     @property
     def size_bytes(self) -> int:
         """About how much memory it takes."""
-        return len(self.text)
+        return sum(map(len, self.pieces))
 
 
 class LineBlocks:
@@ -67,6 +75,9 @@ class LineBlocks:
         yield from self._taken(self._splitter.feed(chunk))
         if self._trickles or self.full:
             yield from self.rest()
+        elif self._pieces:
+            # A copy, or the whole chunk would stay in memory.
+            self._pieces[-1] = bytes(self._pieces[-1])
 
     def end(self) -> Iterator[LineBlock]:
         """Yields the last blocks; the last line need have no newline."""
@@ -83,15 +94,36 @@ class LineBlocks:
             if not isinstance(part, Piece):
                 yield from self._take_lines(part)
             elif part.last and not self.full:
-                self._too_long.append(len(self._block))
-                yield from self._take([b""], 1)
+                self._too_long.append(self.lines - self._lines_before)
+                yield from self._take([b""], b"", 1)
 
     def _take_lines(self, lines: list[bytes]) -> Iterator[LineBlock]:
-        begin = 0
+        if isinstance(lines, Lines):
+            yield from self._take_parts(lines[:1], memoryview(lines[0]))
+            yield from self._take_parts(lines[1:], lines.text)
+        else:
+            yield from self._take_parts(lines, memoryview(b"\n".join(lines)))
+
+    def _take_parts(self, lines: list[bytes], text: memoryview) -> Iterator[LineBlock]:
+        """Takes these lines, of this text."""
+        begin = at = 0
         while begin < len(lines) and not self.full:
-            part = lines[begin : begin + self._room()]
-            begin += len(part)
-            yield from self._take(part, len([*filter(bytes.strip, part)]))
+            end = begin + self._lines_to_take(len(lines) - begin, len(text) - at)
+            part = lines[begin:end]
+            if end - begin <= len(lines) - end:
+                upto = at + _bytes_of(part) - 1
+            else:
+                upto = len(text) - _bytes_of(lines[end:])
+            yield from self._take(part, text[at:upto], len([*filter(bytes.strip, part)]))
+            begin, at = end, upto + 1
+
+    def _lines_to_take(self, left: int, left_bytes: int) -> int:
+        """How many of the lines that are left to take for the block."""
+        room = self._room()
+        if left >= room:
+            return room
+        aligned = (self.rows + left) // BLOCK_ROWS * BLOCK_ROWS - self.rows
+        return aligned if aligned > 0 and self._block_bytes + left_bytes > _WORTH_BYTES else left
 
     def _room(self) -> int:
         """How many rows more the block may have."""
@@ -102,23 +134,31 @@ class LineBlocks:
         inside = self._rows_before % BLOCK_ROWS
         return BLOCK_ROWS - inside if inside else self._block_rows
 
-    def _take(self, lines: list[bytes], rows: int) -> Iterator[LineBlock]:
-        self._block += lines
-        self._block_bytes += sum(map(len, lines)) + len(lines)
+    def _take(
+        self, lines: list[bytes], text: bytes | memoryview, rows: int
+    ) -> Iterator[LineBlock]:
+        if self.lines > self._lines_before:
+            self._pieces.append(b"\n")
+        self._pieces.append(text)
+        self._block_bytes += len(text) + 1
         self.lines += len(lines)
         self.rows += rows
         if self.rows == self._rows_before:
             # Nothing but blank lines so far: however many they are, they are not kept.
             self._begin_block()
-        elif (
+        elif self._is_whole():
+            yield self._ended()
+
+    def _is_whole(self) -> bool:
+        return (
             self.rows - self._rows_before >= self._most_rows()
             or self._block_bytes > MOST_BLOCK_BYTES
-        ):
-            yield self._ended()
+            or (self._block_bytes > _WORTH_BYTES and self.rows % BLOCK_ROWS == 0)
+        )
 
     def _begin_block(self) -> None:
         self._lines_before, self._rows_before = self.lines, self.rows
-        self._block: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._too_long: list[int] = []
         self._block_bytes = 0
 
@@ -127,8 +167,13 @@ class LineBlocks:
             lines_before=self._lines_before,
             rows_before=self._rows_before,
             rows=self.rows - self._rows_before,
-            text=b"\n".join(self._block),
+            pieces=tuple(self._pieces),
             too_long=tuple(self._too_long),
         )
         self._begin_block()
         return block
+
+
+def _bytes_of(lines: list[bytes]) -> int:
+    """Each with its newline."""
+    return sum(map(len, lines)) + len(lines)

@@ -13,10 +13,20 @@ class Piece(NamedTuple):
     last: bool
 
 
+class Lines(list[bytes]):
+    """Lines that a chunk has completed: `text` is all of them but the first, as it stood there."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, lines: list[bytes], text: memoryview) -> None:
+        super().__init__(lines)
+        self.text = text
+
+
 class LineSplitter:
     """Turns chunks of any size into lines without their newline (a CR before it stays).
 
-    A line of more than `longest_bytes` comes as Pieces instead.
+    A line of more than `longest_bytes` comes as Pieces instead; without any, lines are `Lines`.
     """
 
     def __init__(self, longest_bytes: int) -> None:
@@ -36,11 +46,11 @@ class LineSplitter:
         # A bytearray grows in place: joining bytes anew for each chunk would be quadratic.
         self._torn += first
         if more:
-            *middle, last = more
-            lines = [bytes(self._torn), *middle]
+            last = more.pop()
+            lines = [bytes(self._torn), *more]
             self._torn = bytearray(last)
             if short:
-                yield lines
+                yield Lines(lines, memoryview(chunk)[len(first) + 1 : len(chunk) - len(last) - 1])
             else:
                 yield from self._capped(lines)
         if len(self._torn) > self._longest_bytes:

@@ -158,7 +158,7 @@ class Member:
         if self._process is not None:
             await self._process.ended(ENDS_WITHIN_S)
 
-    def _send(self, kind: Kind, *parts: bytes) -> None:
+    def _send(self, kind: Kind, *parts: bytes | memoryview) -> None:
         if self._process is not None:
             self._process.send(head(kind), *parts)
 

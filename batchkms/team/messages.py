@@ -105,13 +105,13 @@ def read_rows(payload: memoryview) -> Batch:
     return rows
 
 
-def lines_parts(block: LineBlock, ring: RingWriter | None) -> list[bytes]:
+def lines_parts(block: LineBlock, ring: RingWriter | None) -> list[bytes | memoryview]:
     """Lines of the input. Their text is in the ring, if it has room for it."""
     numbers = block.lines_before, block.rows_before, block.rows, len(block.too_long)
-    place = None if ring is None else ring.put([block.text])
+    place = None if ring is None else ring.put(block.pieces)
     too_long = struct.pack(f"<{len(block.too_long)}I", *block.too_long)
     packed = _LINES.pack(*numbers, *(place or (0, 0)))
-    return [packed, too_long, b"" if place else block.text]
+    return [packed, too_long, *(() if place else block.pieces)]
 
 
 def read_lines(payload: memoryview, ring: RingReader | None) -> LineBlock:
@@ -129,7 +129,7 @@ def read_lines(payload: memoryview, ring: RingReader | None) -> LineBlock:
         rows_before=rows_before,
         rows=rows,
         too_long=struct.unpack_from(f"<{too_long}I", payload, _LINES.size),
-        text=text,
+        pieces=(text,),
     )
 
 

@@ -30,7 +30,7 @@ from batchkms.team.member import ENDS_WITHIN_S, Deal, Member, MemberCopy
 from batchkms.team.messages import Digests, Kind
 from batchkms.team.outbox import DealWindow, Outbox
 
-_MOST_DEAL_ROWS = 512
+_MOST_DEAL_ROWS = 1024
 _DEALS_OF_EACH = 4
 """So many deals, or more, is a member to have before it: there is always one to go on with."""
 

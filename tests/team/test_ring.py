@@ -90,7 +90,7 @@ def test_results_and_lines_are_the_same_with_room_and_without(rows: int) -> None
         lot, read = read_results(memoryview(frame), reader)
         assert (bytes(lot.data), lot.sums, read) == (data, b"sums", counts)
         assert (lot.let_go is None) is (len(frame) > len(data) > 100)
-    block = LineBlock(lines_before=9, rows_before=8, rows=rows, text=data, too_long=(1, 2))
+    block = LineBlock(lines_before=9, rows_before=8, rows=rows, pieces=(data,), too_long=(1, 2))
     writer, reader = _both()
     frames = [b"".join(lines_parts(block, writer)) for _ in range(2)]
     assert [read_lines(memoryview(frame), reader) for frame in frames] == [block, block]
