@@ -53,7 +53,7 @@ TELL_EVERY_S = 0.25
 """How often the counts of calls are told, if they have changed."""
 
 
-HELD_ROWS, HELD_S = 512, 0.02
+HELD_ROWS, HELD_S = 1024, 0.02
 """Results are given back so many together, unless they have waited so long: each time wakes the
 parent up, which is to be writing."""
 

@@ -17,7 +17,9 @@ from batchkms.serialthread import SerialThread
 WRITE_EVERY_S = 0.1
 """Results of so long are written together: a write for each row would cost more than the row."""
 
-_GROUP_BYTES = 512 * 1024
+_GROUP_BYTES, _OTHERS_GROUP_BYTES = 512 * 1024, 1024 * 1024
+"""Results that are copied once more fit a core's cache; those of other processes are not copied."""
+
 _HIGH_WATER_BYTES = 2 * 1024 * 1024
 
 Bytes = bytes | memoryview
@@ -79,7 +81,8 @@ class GroupWriter:
         self._waiting.append(_Given(data, sums, let_go))
         self._waiting_bytes += len(data)
         self._arrived.set()
-        if self._waiting_bytes > _GROUP_BYTES:
+        most = _GROUP_BYTES if isinstance(data, bytes) else _OTHERS_GROUP_BYTES
+        if self._waiting_bytes > most:
             self._hurry.set()
         while self._waiting_bytes > _HIGH_WATER_BYTES and self._error is None:
             self._room.clear()

@@ -134,9 +134,7 @@ class LineBlocks:
         inside = self._rows_before % BLOCK_ROWS
         return BLOCK_ROWS - inside if inside else self._block_rows
 
-    def _take(
-        self, lines: list[bytes], text: bytes | memoryview, rows: int
-    ) -> Iterator[LineBlock]:
+    def _take(self, lines: list[bytes], text: bytes | memoryview, rows: int) -> Iterator[LineBlock]:
         if self.lines > self._lines_before:
             self._pieces.append(b"\n")
         self._pieces.append(text)

@@ -11,10 +11,13 @@ from batchkms.errors import InputBroken
 from batchkms.records import Record, Result
 from batchkms.sources.gunzip import StreamBroken
 from batchkms.sources.lineblocks import LineBlock
-from batchkms.sources.stream import InputStream
+from batchkms.sources.stream import CHUNK_BYTES, InputStream
 
 BATCH_ROWS = 256
 """Rows are parsed in lots of at most so many, so that nothing else waits for long."""
+
+_DEALT_CHUNK_BYTES = 512 * 1024
+"""Of chunks that others are to read, little is made here but cuts: fewer cost less."""
 
 Rows = list[Record | Result]
 
@@ -136,16 +139,18 @@ class StreamSource:
     async def dealt(self, reader: DealingReader) -> AsyncIterator[Rows | LineBlock]:
         """Yields what another reader makes of the input. Raises as `Source.batches` does."""
         try:
-            async for item in self._read(reader):
+            async for item in self._read(reader, _DEALT_CHUNK_BYTES):
                 yield item
         except InputBroken:
             for block in reader.broken():
                 yield block
             raise
 
-    async def _read(self, reader: _Reader[Item]) -> AsyncIterator[Item]:
+    async def _read(
+        self, reader: _Reader[Item], most_bytes: int = CHUNK_BYTES
+    ) -> AsyncIterator[Item]:
         try:
-            async with aclosing(self._stream.chunks()) as chunks:
+            async with aclosing(self._stream.chunks(most_bytes)) as chunks:
                 async for chunk in chunks:
                     for item in reader.feed(chunk):
                         yield item

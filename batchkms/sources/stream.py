@@ -19,6 +19,8 @@ from batchkms.serialthread import SerialThread
 from batchkms.sources.gunzip import GZIP_MAGIC, StreamBroken, gunzip
 
 CHUNK_BYTES = 256 * 1024
+"""So much fits a core's cache with all that is made of it."""
+
 _CHUNKS_AHEAD = 4
 _STDIN_FD = 0
 
@@ -59,13 +61,13 @@ class InputStream:
             self.size_bytes = _size_bytes(self._fd)
         self._thread = SerialThread("batchkms-input", at_end=self._close)
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yields the content in chunks of up to 256 KiB, or as they come through a pipe.
+    async def chunks(self, most_bytes: int = CHUNK_BYTES) -> AsyncGenerator[bytes, None]:
+        """Yields the content in chunks of up to so much, or as they come through a pipe.
 
         Raises InputError before the first chunk if the input is unusable as a whole, and
         StreamBroken where it breaks off.
         """
-        pieces = self._placed(_decoded(self._stored(), self.name))
+        pieces = self._placed(_decoded(self._stored(most_bytes), self.name))
         ahead = deque(self._read_ahead(pieces) for _ in range(_CHUNKS_AHEAD))
         try:
             while (placed := await ahead.popleft()) is not None:
@@ -110,12 +112,12 @@ class InputStream:
         except (OSError, ValueError) as error:
             raise _unreadable(self.name, error) from None
 
-    def _stored(self) -> Iterator[bytes]:
+    def _stored(self, most_bytes: int) -> Iterator[bytes]:
         """The bytes as stored. Runs in the thread."""
         try:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDONLY)
-            while chunk := _read(self._fd):
+            while chunk := _read(self._fd, most_bytes):
                 self._digest.update(chunk)
                 self._stored_bytes += len(chunk)
                 yield chunk
@@ -132,10 +134,10 @@ class InputStream:
         self._fd = None
 
 
-def _read(fd: int) -> bytes:
+def _read(fd: int, most_bytes: int) -> bytes:
     while True:
         try:
-            return os.read(fd, CHUNK_BYTES)
+            return os.read(fd, most_bytes)
         except BlockingIOError:
             # Whoever shares this pipe with us made it non-blocking.
             select.select([fd], [], [])

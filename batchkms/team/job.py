@@ -64,15 +64,15 @@ class MemberJob:
         return job
 
 
-QUEUE_OF_EACH = 4_000
-"""Rows read ahead for each process, unless `--queue-size` says how many there may be in all: each
-has to have some to go on with while others are on their way."""
+QUEUE_OF_EACH, QUEUE_BESIDE = 4_000, 8_000
+"""Rows read ahead for each process and for all, unless `--queue-size` says how many there may be:
+each has to have some to go on with while others are on their way."""
 
 
 def rows_under_way(spec: JobSpec) -> int:
     """How many rows may be dealt and not written yet, in all processes of a run."""
-    queue = spec.queue_size if "queue_size" in spec.given else QUEUE_OF_EACH * spec.processes
-    return queue + spec.concurrency
+    queue = QUEUE_OF_EACH * spec.processes + QUEUE_BESIDE
+    return (spec.queue_size if "queue_size" in spec.given else queue) + spec.concurrency
 
 
 def share(whole: int, number: int, members: int) -> int:

@@ -233,18 +233,18 @@ async def test_too_few_open_files_are_told_before_anything_is_sent(
 async def test_a_result_row_amid_others_is_told_and_one_process_goes_on(
     batchkms: Program, kms: Emulator
 ) -> None:
-    rows = inventory("jsonl", rows=9_000).splitlines(keepends=True)
+    rows = inventory("jsonl", rows=12_000).splitlines(keepends=True)
     odd = b'{"seq":19000,"status":"ok","id":"odd","plaintext":"x"}\n'
-    batchkms.write("in.jsonl", b"".join([*rows[:8_500], odd, *rows[8_500:]]))
+    batchkms.write("in.jsonl", b"".join([*rows[:11_500], odd, *rows[11_500:]]))
     command = ["encrypt", "in.jsonl", "-o", "out.jsonl", *target(kms), "--rate", "off", "--resume"]
     ended = await batchkms.beside(*command, "--processes", "2", environ=credentials(kms))
     assert ended.code == 3
-    assert "row 8,501 of the input, and perhaps some before it, are rows of" in ended.errors[0]
+    assert "row 11,501 of the input, and perhaps some before it, are rows of" in ended.errors[0]
     assert "--resume --processes 1" in ended.hints[0]
     ended = await batchkms.beside(*command, environ=credentials(kms))
     assert ended.code == 0, ended.stderr
     seqs = sorted(row["seq"] for row in results_in(batchkms.folder / "out.jsonl"))
-    assert seqs == sorted([*range(1, 8_501), 19_000, *range(8_502, 9_002)])
+    assert seqs == sorted([*range(1, 11_501), 19_000, *range(11_502, 12_002)])
 
 
 async def test_a_run_whose_member_is_killed_is_stopped_and_goes_on(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from batchkms.blockdigest import BlockDigest
 from batchkms.errors import RunStopped
 from batchkms.records import Record, Result
 from batchkms.runs.fingerprint import InputRows, digested
-from batchkms.sources import line_reader
+from batchkms.sources import line_reader, lineblocks
 from batchkms.sources.base import Fields
 from batchkms.sources.jsonl import JsonlReader
 from batchkms.sources.lineblocks import LineBlock, LineBlocks
@@ -57,15 +58,18 @@ def _alone(text: bytes) -> list[Row]:
 
 
 def _blocks(
-    text: bytes, cuts: list[int], *, rows: int, limit: int | None, trickles: bool
+    text: bytes, cuts: list[int], *, rows: int, limit: int | None, trickles: bool, worth: int
 ) -> Iterator[LineBlock]:
     blocks = LineBlocks(longest_row_bytes=LONGEST, block_rows=rows, limit=limit, trickles=trickles)
     text = b'{"plaintext":"first"}\n' + text
     begin = 0
-    for cut in [*sorted(cut % (len(text) + 1) for cut in cuts), len(text)]:
-        yield from blocks.feed(text[begin:cut])
-        begin = cut
-    yield from blocks.end()
+    with pytest.MonkeyPatch.context() as patch:
+        # As it is, no input of a few lines would have a block end with its chunk.
+        patch.setattr(lineblocks, "_WORTH_BYTES", worth)
+        for cut in [*sorted(cut % (len(text) + 1) for cut in cuts), len(text)]:
+            yield from blocks.feed(text[begin:cut])
+            begin = cut
+        yield from blocks.end()
 
 
 @given(
@@ -74,14 +78,15 @@ def _blocks(
     st.sampled_from([1, 16, 48, 64]),
     st.booleans(),
     st.none() | st.integers(1, 60),
+    st.sampled_from([0, 100, 1000, 2**20]),
 )
 def test_blocks_of_lines_become_the_rows_that_one_reader_makes(
-    text: bytes, cuts: list[int], rows: int, trickles: bool, limit: int | None
+    text: bytes, cuts: list[int], rows: int, trickles: bool, limit: int | None, worth: int
 ) -> None:
     expected = _alone(text)[:limit]
     members, told, made = [LineRows(_reader()) for _ in range(2)], list[Digests](), list[Row]()
     turn = 0
-    for block in _blocks(text, cuts, rows=rows, limit=limit, trickles=trickles):
+    for block in _blocks(text, cuts, rows=rows, limit=limit, trickles=trickles, worth=worth):
         turn += block.rows_before % 16 == 0
         member = members[turn % 2]
         sent = read_lines(memoryview(b"".join(lines_parts(block, None))), None)
@@ -118,6 +123,15 @@ def test_a_block_has_no_more_than_a_mebibyte_and_a_row() -> None:
     inside = [block for block in made if block.rows_before % 16]
     assert inside
     assert all(block.rows_before % 16 + block.rows <= 16 for block in inside)
+
+
+def test_a_chunk_of_lines_is_one_block_but_for_a_few_rows_that_wait() -> None:
+    blocks = LineBlocks(longest_row_bytes=2**20, block_rows=2048, limit=None, trickles=False)
+    chunk = (b'{"plaintext":"%s"}\n' % (b"x" * 280)) * 900
+    made = [block.rows for _ in range(4) for block in blocks.feed(chunk)]
+    assert made == [896, 896, 896, 912]
+    assert [block.rows for block in blocks.end()] == []
+    assert sum(made) == blocks.rows == 3600
 
 
 def test_fields_that_were_seen_are_told_once() -> None:
