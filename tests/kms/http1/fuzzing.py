@@ -148,11 +148,12 @@ class Scene:
                 await self._pool.aclose()
                 raise
             finally:
+                # Of a server that was just closed, asyncio leaves open what it had just accepted.
+                await _some_turns()
                 server.close()
                 for peer in self._peers:
                     peer.do("abort")
-                for _ in range(10):
-                    await asyncio.sleep(0)
+                await _some_turns()
             # One that is accepted as the server closes gets no transport from asyncio.
             begun = [peer for peer in self._peers if peer.made]
             await self._until(lambda: all(peer.lost for peer in begun), "a connection")
@@ -241,6 +242,11 @@ class Scene:
         for token in self._recipes:
             if token != recipe.token and token in answer.body:
                 raise Finding(f"the answer to another request was taken: {recipe}")
+
+
+async def _some_turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 _REFUSED = ("InvalidAnswer", "AnswerTooLong")
