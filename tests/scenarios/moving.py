@@ -53,12 +53,17 @@ async def ran(
 
 
 async def encrypted(
-    batchkms: Program, kms: Emulator, rows: list[Row], *more: str, output: str = "enc.jsonl"
+    batchkms: Program,
+    kms: Emulator,
+    rows: list[Row],
+    *more: str,
+    output: str = "enc.jsonl",
+    rate: str = "off",
 ) -> dict[int, dict[str, Any]]:
     """Encrypts rows under the demo key; the results by their seq."""
     batchkms.write("in.jsonl", to_jsonl(rows))
     command = ("encrypt", "in.jsonl", "-o", output, "--key-id", kms.demo_key_id, *more)
-    await ran(batchkms, kms, *command)
+    await ran(batchkms, kms, *command, rate=rate)
     return results(batchkms.folder / output)
 
 

@@ -63,7 +63,7 @@ async def test_by_default_it_stays_within_the_quota_of_reencrypt(
     batchkms: Program, tmp_path: Path
 ) -> None:
     async with Emulator(data_dir=tmp_path / "kms", rate_limit=300) as kms:
-        await encrypted(batchkms, kms, rows(500), "--rate", "300")
+        await encrypted(batchkms, kms, rows(500), rate="300")
         ended = await batchkms.beside(
             *("reencrypt", "enc.jsonl", "-o", "re.jsonl", "--key-id", await new_key(kms)),
             *("--endpoint", kms.endpoint, "--summary", "json"),
