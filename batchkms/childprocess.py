@@ -146,7 +146,7 @@ class ChildProcess:
                 # Not asyncio's own: uvloop lets no child inherit which signals wait. It holds the
                 # loop up for about a millisecond, before there is any call to be late. What is run
                 # is this interpreter and a module of ours; no argument comes from an input.
-                process = subprocess.Popen(  # noqa: ASYNC220, S603
+                process = subprocess.Popen(  # noqa: ASYNC220, S603 - it takes a millisecond, and runs a module of ours
                     own_python(module, str(number)),
                     pass_fds=[number],
                     stdin=subprocess.DEVNULL,

@@ -50,8 +50,7 @@ class Fork:
         self.connection.close()
         self.kill()
         while self.poll() is None:
-            # It was killed, and there is no event loop any more that could wait for that.
-            time.sleep(0.001)
+            time.sleep(0.001)  # It was killed, and no event loop is left that could wait for that.
 
 
 def forks_are_safe() -> bool:
@@ -74,7 +73,7 @@ def forks(mains: Sequence[Callable[[int], None]]) -> Iterator[list[Fork]]:
     try:
         try:
             for main in mains:
-                made.append(_fork(main))  # noqa: PERF401 - if one fails, the others are let go
+                made.append(_fork(main))  # noqa: PERF401 - if one fails, those made before it are let go
             _prove_room()
         except OSError as error:
             raise no_room(error) from None

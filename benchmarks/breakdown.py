@@ -329,7 +329,7 @@ if __name__ == "__main__":
     given = sys.argv[1:]
     if given[:1] == ["--part"]:
         os.environ.update(ENVIRON)
-        print(uvloop.run(PARTS[given[1]](Path(given[2]), given[3], int(given[4]))))  # type: ignore[arg-type]
+        print(uvloop.run(PARTS[given[1]](Path(given[2]), given[3], int(given[4]))))  # type: ignore[arg-type]  # each part has its own type
     else:
         target = given[given.index("--json") + 1] if "--json" in given else None
         main(int(given[0]) if given and given[0].isdigit() else 5, target)

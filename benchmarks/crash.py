@@ -122,7 +122,7 @@ class Crash:
         if may_kill:
             give_up = time.monotonic() + self._random.uniform(0.3, 2.0)
             while process.poll() is None and time.monotonic() < give_up:
-                time.sleep(0.01)
+                time.sleep(0.01)  # The moment of a kill is in real time.
         if may_kill and process.poll() is None:
             self._kill(process)
             return True

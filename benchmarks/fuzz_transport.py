@@ -84,7 +84,7 @@ _LOOPS = (asyncio.new_event_loop, uvloop.new_event_loop)
 
 def _guided(folder: str, seconds: float, seed: int) -> None:
     """Never returns; the folder is full of scenes afterwards."""
-    import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]  # it may be missing, and has no types
 
     for name in _INSTRUMENTED:
         module = sys.modules[f"batchkms.kms.http1.{name}"]
@@ -104,7 +104,7 @@ def _guided(folder: str, seconds: float, seed: int) -> None:
 def _instrument(thing: type, instrumented: object) -> None:
     for name, value in list(vars(thing).items()):
         if callable(value) and hasattr(value, "__code__"):
-            setattr(thing, name, instrumented(value))  # type: ignore[operator]
+            setattr(thing, name, instrumented(value))  # type: ignore[operator]  # it is atheris's, which has no types
 
 
 def main(minutes: float, seed: int) -> int:

@@ -20,12 +20,12 @@ _NUMBERS = count()
 _SIGNERS: dict[str, RequestSigner] = {}
 
 
-class Encrypting(FastHttpUser):  # type: ignore[misc] # has no types
+class Encrypting(FastHttpUser):  # type: ignore[misc]  # Locust has no types
     """One user: the next call when the last one has ended, the fastest client that Locust has."""
 
     wait_time = constant(0)
 
-    @task  # type: ignore[untyped-decorator]
+    @task  # type: ignore[untyped-decorator]  # Locust has no types
     def encrypt(self) -> None:
         """Makes one signed call."""
         body = _BODY % (next(_NUMBERS) % 1_000_000)

@@ -25,7 +25,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %
 _BODY = (
     b'{"Response":{"CiphertextBlob":"%s","KeyId":"%s","RequestId":"00000000-0000-4000-8000-%012d"}}'
 )
-BLOB = b"-k-".join(b64encode(random.Random(number).randbytes(48)) for number in range(3))  # noqa: S311
+BLOB = b"-k-".join(b64encode(random.Random(number).randbytes(48)) for number in range(3))  # noqa: S311 - it stands for a ciphertext, and is none
 """As a ciphertext blob looks: to search a text of one character takes ten times as long."""
 
 _NUMBERS = count()

@@ -121,8 +121,7 @@ class IdIndex:
 
     def _spill(self) -> None:
         if self._file is None:
-            # Open for as long as this index is in use: `__exit__` closes it, no block here can.
-            self._file = tempfile.TemporaryFile(prefix="batchkms-")  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(prefix="batchkms-")  # noqa: SIM115 - `__exit__` closes it
         places = [self._spilled[-1][-1] if self._spilled else 0]
         self._file.seek(places[0])
         for bucket in self._buckets:

@@ -29,12 +29,10 @@ def prepare() -> None:
         except OSError:
             _closed.add(fd)
             os.open(os.devnull, os.O_RDWR)
-    # These two stay open for as long as the process lives, as the streams do that they stand for:
-    # there is no block at whose end they could be closed.
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open while the process lives
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it stays open while the process lives
 
 
 _closed: set[int] = set()

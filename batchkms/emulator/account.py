@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from batchkms.emulator.randomness import Randomness
 
-# A secret id is a name that goes over the wire in the clear; only the rule takes it for a password.
-SECRET_ID_PREFIX = "EMULATOR"  # noqa: S105
+SECRET_ID_PREFIX = "EMULATOR"  # noqa: S105 - it begins an id, which goes over the wire in the clear
 """What an id of the emulator begins with: it can never be taken for a live one (`AKID`)."""
 
 

@@ -28,15 +28,15 @@ _NAMES = (
 # What is put together here are the names of columns above, which no request can change; every value
 # goes to SQLite as a parameter.
 _SELECT = (
-    f"SELECT {', '.join(f'keys.{name}' for name in _NAMES)}, versions.material"  # noqa: S608
+    f"SELECT {', '.join(f'keys.{name}' for name in _NAMES)}, versions.material"  # noqa: S608 - names of our own columns
     " FROM keys LEFT JOIN versions ON versions.key_id = keys.key_id WHERE keys.region = ?"
 )
 _ORDER = " ORDER BY keys.position, versions.number"
 _INSERT = (
-    f"INSERT INTO keys (region, {', '.join(_NAMES)})"  # noqa: S608
+    f"INSERT INTO keys (region, {', '.join(_NAMES)})"  # noqa: S608 - names of our own columns
     f" VALUES (?, {', '.join('?' * len(_NAMES))})"
 )
-_UPDATE = f"UPDATE keys SET {', '.join(f'{name} = ?' for name in _NAMES)} WHERE key_id = ?"  # noqa: S608
+_UPDATE = f"UPDATE keys SET {', '.join(f'{name} = ?' for name in _NAMES)} WHERE key_id = ?"  # noqa: S608 - names of our own columns
 
 
 def select_keys(db: sqlite3.Connection, region: str) -> list[Key]:

@@ -115,7 +115,7 @@ def _padding(algorithm: str) -> padding.AsymmetricPadding:
     # The service offers RSAES_OAEP_SHA_1 by this name, so that its stand-in must too. Collisions,
     # which make SHA-1 unfit for signatures, are no attack on OAEP.
     sha1 = _OAEP[algorithm] == "sha1"
-    digest = hashes.SHA1() if sha1 else hashes.SHA256()  # noqa: S303
+    digest = hashes.SHA1() if sha1 else hashes.SHA256()  # noqa: S303 - the service offers it, and OAEP bears it
     return padding.OAEP(mgf=padding.MGF1(digest), algorithm=digest, label=None)
 
 

@@ -55,8 +55,7 @@ _FROM_1_TO_2 = (
     "ALTER TABLE keys ADD COLUMN last_rotation_s INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE keys ADD COLUMN deletion_s INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE keys ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
-    # A number of ours is put in here, and nothing that anybody sends.
-    f"UPDATE keys SET next_rotation_s = created_s + {DEFAULT_ROTATE_DAYS * DAY_S}",  # noqa: S608
+    f"UPDATE keys SET next_rotation_s = created_s + {DEFAULT_ROTATE_DAYS * DAY_S}",  # noqa: S608 - a number of ours
     _VERSIONS,
     _GONE,
     "INSERT INTO versions (key_id, number, material) SELECT key_id, 1, material FROM keys",

@@ -221,9 +221,7 @@ class Store:
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline_s:
                     raise
-                # This thread may sleep: the store is opened before anything is served, so that
-                # there is no event loop yet that others wait for.
-                time.sleep(_BUSY_PAUSE_S)
+                time.sleep(_BUSY_PAUSE_S)  # No event loop is there yet that this could hold up.
             else:
                 return
 

@@ -138,8 +138,7 @@ def _twelve_bits() -> list[str]:
 
 def _sizes_of(share: Share, rng: random.Random, seed: int) -> random.Random:
     """What draws the sizes: each process draws others, and one alone as it always has."""
-    # No secret is made of it: a seed is to give the same payloads again.
-    return rng if share.of == 1 else random.Random(f"{seed}/{share.first}")  # noqa: S311
+    return rng if share.of == 1 else random.Random(f"{seed}/{share.first}")  # noqa: S311 - plaintexts of a test, which a seed gives again
 
 
 def _encoded(data: bytes) -> str:

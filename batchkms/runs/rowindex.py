@@ -55,9 +55,8 @@ class RowIndex:
         self.rows = 0
         self._held_blocks = held_blocks
         self._most_blocks = most_blocks
-        # Open for as long as this index is in use: `__exit__` closes it, no block here can.
         try:
-            self._file = tempfile.TemporaryFile(prefix="batchkms-")  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(prefix="batchkms-")  # noqa: SIM115 - `__exit__` closes it
         except OSError as error:
             raise _unusable(error) from None
         # Where each block is in the file, and those in memory, that used last at the end.

@@ -153,7 +153,7 @@ def until_gone(pids: list[int]) -> None:
     give_up_s = time.monotonic() + 10
     while not all(map(gone, pids)):
         assert time.monotonic() < give_up_s
-        time.sleep(0.02)
+        time.sleep(0.02)  # No child of this process: nothing tells when it is gone.
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

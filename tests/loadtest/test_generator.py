@@ -111,7 +111,7 @@ def test_the_lag_of_the_loop_is_seen_for_as_long_as_it_lasts() -> None:
         made.begin()
         await asyncio.sleep(5)
         # The loop stands still for a second.
-        loop._jumping.now_s += 1.0  # type: ignore[attr-defined]
+        loop._jumping.now_s += 1.0  # type: ignore[attr-defined]  # a loop of the tests
         await asyncio.sleep(4)
         made.end()
         return made

@@ -217,7 +217,7 @@ def test_a_generator_that_stands_still_is_late() -> None:
         loop = asyncio.get_running_loop()
 
         def stand_still() -> None:
-            loop._jumping.now_s += 0.5  # type: ignore[attr-defined]
+            loop._jumping.now_s += 0.5  # type: ignore[attr-defined]  # a loop of the tests
 
         loop.call_later(1.0, stand_still)
         await open_model(around, steady(3, 100)).run()

@@ -187,7 +187,7 @@ async def test_a_call_is_signed_for_when_it_is_sent(emulator: Emulator) -> None:
     work = workload(emulator, "encrypt")
     prepared = work.next()
     for now_s in (1_700_000_000.9, 1_700_086_400.0):
-        work.wall_clock = lambda now_s=now_s: now_s  # type: ignore[misc]
+        work.wall_clock = lambda now_s=now_s: now_s  # type: ignore[misc]  # its default is no parameter
         assert f"X-TC-Timestamp: {int(now_s)}\r\n".encode() in prepared.request()
 
 

@@ -75,8 +75,7 @@ def until(
         assert time.monotonic() < give_up, f"this did not come within {within_s} s"
         if process is not None and process.poll() is not None and not condition():
             raise AssertionError(ended_too_early(process.returncode, process.stderr))
-        # Nothing tells of what another process has written: it is looked for again and again.
-        time.sleep(0.02)
+        time.sleep(0.02)  # Nothing tells of what another process has written.
 
 
 async def until_it(

@@ -28,7 +28,7 @@ async def test_it_is_resumed_and_no_row_is_sent_again(
     batchkms: Program, kms: Emulator, format: str, damage: object, again: bool
 ) -> None:
     whole, name = inventory(format, rows=ROWS), f"in.{format}"
-    damaged = damage(whole)  # type: ignore[operator]
+    damaged = damage(whole)  # type: ignore[operator]  # one of the above
     command = ["encrypt", name, "-o", "out.csv", *target(kms)]
     batchkms.write(name, damaged)
     ended = await batchkms.beside(*command, environ=credentials(kms))

@@ -69,8 +69,7 @@ def _until_idle(pid: int) -> None:
     before = -1
     while (now := _cpu_ticks(pid)) != before:
         before = now
-        # From outside nothing else tells that it waits for others.
-        time.sleep(0.3)
+        time.sleep(0.3)  # From outside nothing else tells that it waits for others.
 
 
 @pytest.mark.parametrize("anew", [False, True], ids=["copies", "anew"])

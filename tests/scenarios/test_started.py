@@ -35,7 +35,7 @@ def _by_itself(batchkms: Program, *arguments: str, **given: object) -> Ended:
         cwd=batchkms.folder,
         capture_output=True,
         check=False,
-        **given,  # type: ignore[call-overload]
+        **given,  # type: ignore[call-overload]  # what each test gives
     )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -31,12 +32,12 @@ class _Member:
     def _give(self, group: Group, permits: int) -> None:
         self._later(1, lambda: self.remote.remote(group).give(permits))
 
-    def _later(self, way: int, call: object) -> None:
+    def _later(self, way: int, call: Callable[[], object]) -> None:
         # In order, as over a socket, and each less late than the guard allows for.
         loop = asyncio.get_running_loop()
         due = loop.time() + self._delay.uniform(0.0, 0.9 * GUARD_S)
         self._clock[way] = max(self._clock[way], due)
-        loop.call_at(self._clock[way], call)  # type: ignore[arg-type]
+        loop.call_at(self._clock[way], call)
 
 
 async def _steady(per_second: int, seconds: float, members: int, workers: int) -> list[float]:

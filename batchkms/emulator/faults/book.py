@@ -176,7 +176,7 @@ class Faults:
             # One source per rule, so that the draws of one do not depend on those of another.
             # A seed must give the same faults again, which a secure generator could not, and who
             # foresees a fault that they asked for themselves learns no secret.
-            chance = random.Random(_seed_of(self._seed, place))  # noqa: S311
+            chance = random.Random(_seed_of(self._seed, place))  # noqa: S311 - it must be repeatable, and is no secret
             self._chances.append(chance)
 
 

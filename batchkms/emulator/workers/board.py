@@ -42,7 +42,7 @@ class _Lock:
     """Held by one process at a time; not to be taken twice by the same one."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it is kept for the process's life
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it stays open while the process lives
 
     def __enter__(self) -> None:
         fcntl.lockf(self._file, fcntl.LOCK_EX)

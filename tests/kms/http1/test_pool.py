@@ -376,8 +376,7 @@ async def test_what_a_server_says_is_no_answer_to_a_request_that_was_not_made() 
         call = Call(pool, start=False)
 
         def request() -> bytes:
-            # The answer is there before the loop gets on.
-            time.sleep(0.02)
+            time.sleep(0.02)  # The answer is there before the loop gets on.
             raise ZeroDivisionError
 
         call.exchange.request = request
@@ -399,7 +398,7 @@ async def test_a_callback_that_fails(where: str) -> None:
     ):
         found = await defects_of(pool)
         if where == "on_room":
-            pool.on_room = broken  # type: ignore[assignment]
+            pool.on_room = broken  # type: ignore[assignment]  # it never returns
         call = Call(pool, start=False)
         done = call.exchange.on_done
 

@@ -171,5 +171,5 @@ async def test_a_document_that_is_cut_off_in_its_gzip(tmp_path: Path) -> None:
 )
 def test_options_that_a_profile_cannot_follow(options: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
-        open_source("-", **options)  # type: ignore[arg-type]
+        open_source("-", **options)  # type: ignore[arg-type]  # the options above
     assert caught.value.hint
