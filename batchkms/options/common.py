@@ -165,7 +165,7 @@ COMMON: tuple[Option, ...] = (
         parse=whole(1, 1_000_000),
         default=1_000,
         metavar="N",
-        help="Rows read ahead at the most.",
+        help="Rows read ahead at the most; not given, more with several processes.",
     ),
     Option(
         name="max-attempts",

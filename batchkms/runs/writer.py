@@ -18,7 +18,8 @@ WRITE_EVERY_S = 0.1
 """Results of so long are written together: a write for each row would cost more than the row."""
 
 _GROUP_BYTES, _OTHERS_GROUP_BYTES = 512 * 1024, 1024 * 1024
-"""Results that are copied once more fit a core's cache; those of other processes are not copied."""
+"""Results in bytes are joined first, and are to fit a core's cache; those in memory that is shared
+with another process are written as they are."""
 
 _HIGH_WATER_BYTES = 2 * 1024 * 1024
 

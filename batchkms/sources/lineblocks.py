@@ -14,7 +14,10 @@ from batchkms.blockdigest import BLOCK_ROWS
 from batchkms.sources.lines import Lines, LineSplitter, Piece
 
 MOST_BLOCK_BYTES = 1024 * 1024
-"""A block ends when it has more than this."""
+"""A block ends when it takes more memory than this."""
+
+_PIECE_BYTES = 256
+"""What a piece takes besides its text: behind a row, each of many blank lines may be one."""
 
 _WORTH_BYTES = 128 * 1024
 """With so much, a block ends where the chunk does that was read, or a few rows before."""
@@ -76,7 +79,7 @@ class LineBlocks:
         if self._trickles or self.full:
             yield from self.rest()
         elif self._pieces:
-            # A copy, or the whole chunk would stay in memory.
+            # The rows that wait, copied: mostly they are all that keeps the whole chunk in memory.
             self._pieces[-1] = bytes(self._pieces[-1])
 
     def end(self) -> Iterator[LineBlock]:
@@ -138,7 +141,7 @@ class LineBlocks:
         if self.lines > self._lines_before:
             self._pieces.append(b"\n")
         self._pieces.append(text)
-        self._block_bytes += len(text) + 1
+        self._block_bytes += len(text) + _PIECE_BYTES
         self.lines += len(lines)
         self.rows += rows
         if self.rows == self._rows_before:

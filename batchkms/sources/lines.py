@@ -26,7 +26,8 @@ class Lines(list[bytes]):
 class LineSplitter:
     """Turns chunks of any size into lines without their newline (a CR before it stays).
 
-    A line of more than `longest_bytes` comes as Pieces instead; without any, lines are `Lines`.
+    A line of more than `longest_bytes` comes as Pieces instead. Lines of a chunk that is too short
+    for any, with what came before it, are `Lines`.
     """
 
     def __init__(self, longest_bytes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -112,6 +113,23 @@ def test_blank_lines_take_no_memory_and_are_counted() -> None:
         assert [*blocks.feed(b"\n" * 10_000)] == []
     (block,) = [*blocks.feed(b'{"id":"a"}'), *blocks.end()]
     assert (block.lines_before, block.rows, len(block.text)) == (500_000, 1, 10)
+
+
+def test_blank_lines_behind_rows_take_bounded_memory() -> None:
+    blocks = LineBlocks(longest_row_bytes=LONGEST, block_rows=512, limit=None, trickles=False)
+    rows = b'{"id":"a"}\n' * 511
+    made = [*blocks.feed(rows)]
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            made += blocks.feed(b"\n" * 10_000)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 5_000_000
+    made += [*blocks.feed(b'{"id":"b"}\n'), *blocks.end()]
+    assert sum(block.rows for block in made) == 512
+    assert made[-1].lines_before + made[-1].text.count(b"\n") + 1 == 200_512
 
 
 def test_a_block_has_no_more_than_a_mebibyte_and_a_row() -> None:
