@@ -33,7 +33,7 @@ from batchkms.runs.lots import Lot, encoded
 from batchkms.sinks import sink_of
 from batchkms.team.counts import Counts, MemberTally
 from batchkms.team.inbox import Inbox
-from batchkms.team.job import MemberJob
+from batchkms.team.job import MemberJob, in_large_parts
 from batchkms.team.messages import (
     Digests,
     Failed,
@@ -53,7 +53,7 @@ TELL_EVERY_S = 0.25
 """How often the counts of calls are told, if they have changed."""
 
 
-HELD_ROWS, HELD_S = 1024, 0.02
+HELD_ROWS, LARGE_HELD_ROWS, HELD_S = 512, 1024, 0.02
 """Results are given back so many together, unless they have waited so long: each time wakes the
 parent up, which is to be writing."""
 
@@ -77,6 +77,7 @@ class MemberProcess:
         self._calls_told = 0
         self._held: list[tuple[Lot, Counts]] = []
         self._held_rows = 0
+        self._most_held = LARGE_HELD_ROWS if in_large_parts(job.spec) else HELD_ROWS
         self._giving: asyncio.TimerHandle | None = None
         self._ended = False
         self._early: list[tuple[Kind, bytes]] = []
@@ -180,7 +181,7 @@ class MemberProcess:
         if not self._job.by_deal:
             self._hold(results)
             # Nor where nothing is left to do: more may come only once these are back.
-            if self._held_rows >= HELD_ROWS or not (self._engine and self._engine.queued):
+            if self._held_rows >= self._most_held or not (self._engine and self._engine.queued):
                 self._give_held()
             elif self._giving is None:
                 loop = asyncio.get_running_loop()

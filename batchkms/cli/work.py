@@ -22,9 +22,10 @@ from batchkms.sources import longest_row
 from batchkms.sources.base import Source
 from batchkms.sources.lineblocks import LineBlock, LineBlocks
 from batchkms.sources.linesorrows import LinesOrRows
-from batchkms.sources.reading import StreamSource
+from batchkms.sources.reading import LARGE_CHUNK_BYTES, StreamSource
+from batchkms.sources.stream import CHUNK_BYTES
 from batchkms.tally import Tally
-from batchkms.team.job import MemberJob
+from batchkms.team.job import MemberJob, in_large_parts
 from batchkms.team.member import MemberCopy
 from batchkms.team.ring import Memory, make_memory
 from batchkms.team.team import Item, Team, Told, hired, limited, rows_of_deal
@@ -89,7 +90,8 @@ def rows_to_do(
         limit=spec.limit,
         trickles=source.size_bytes is None,
     )
-    items = source.dealt(LinesOrRows(lines, blocks))
+    chunk_bytes = LARGE_CHUNK_BYTES if in_large_parts(spec) else CHUNK_BYTES
+    items = source.dealt(LinesOrRows(lines, blocks), chunk_bytes)
     return rows.dealt(_limited(items, spec.limit))
 
 

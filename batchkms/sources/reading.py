@@ -16,8 +16,8 @@ from batchkms.sources.stream import CHUNK_BYTES, InputStream
 BATCH_ROWS = 256
 """Rows are parsed in lots of at most so many, so that nothing else waits for long."""
 
-_DEALT_CHUNK_BYTES = 512 * 1024
-"""Of chunks that others are to read, little is made here but cuts: fewer cost less."""
+LARGE_CHUNK_BYTES = 512 * 1024
+"""For lines that others are to read: little is made of them here, and fewer cuts cost less."""
 
 Rows = list[Record | Result]
 
@@ -136,10 +136,15 @@ class StreamSource:
         async for rows in self._read(self._reader):
             yield rows
 
-    async def dealt(self, reader: DealingReader) -> AsyncIterator[Rows | LineBlock]:
-        """Yields what another reader makes of the input. Raises as `Source.batches` does."""
+    async def dealt(
+        self, reader: DealingReader, most_bytes: int = CHUNK_BYTES
+    ) -> AsyncIterator[Rows | LineBlock]:
+        """Yields what another reader makes of the input, read in chunks of so much.
+
+        Raises as `Source.batches` does.
+        """
         try:
-            async for item in self._read(reader, _DEALT_CHUNK_BYTES):
+            async for item in self._read(reader, most_bytes):
                 yield item
         except InputBroken:
             for block in reader.broken():

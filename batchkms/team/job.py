@@ -64,14 +64,26 @@ class MemberJob:
         return job
 
 
-QUEUE_OF_EACH, QUEUE_BESIDE = 4_000, 8_000
-"""Rows read ahead for each process and for all, unless `--queue-size` says how many there may be:
-each has to have some to go on with while others are on their way."""
+_QUEUE_OF_EACH, _LARGE_QUEUE_OF_EACH = 4_000, 8_000
+"""Rows read ahead for each process, unless `--queue-size` says how many there may be in all: each
+has to have some to go on with while others are on their way."""
+
+_FEW = 2
+"""For so many there is memory to share, and to have large parts under way."""
+
+
+def in_large_parts(spec: JobSpec) -> bool:
+    """Whether rows go to members and come back many at a time: each time costs them their core.
+
+    Where rows need calls that counts for little, and more that none has many rows more in the end.
+    """
+    return spec.mode == "envelope" and spec.processes <= _FEW
 
 
 def rows_under_way(spec: JobSpec) -> int:
     """How many rows may be dealt and not written yet, in all processes of a run."""
-    queue = QUEUE_OF_EACH * spec.processes + QUEUE_BESIDE
+    of_each = _LARGE_QUEUE_OF_EACH if in_large_parts(spec) else _QUEUE_OF_EACH
+    queue = of_each * spec.processes
     return (spec.queue_size if "queue_size" in spec.given else queue) + spec.concurrency
 
 

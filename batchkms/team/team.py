@@ -25,15 +25,12 @@ from batchkms.runs.lots import Lot
 from batchkms.sources.lineblocks import LineBlock
 from batchkms.tally import Tally
 from batchkms.team.counts import Calls, Counts
-from batchkms.team.job import MemberJob, rows_under_way, share
+from batchkms.team.job import MemberJob, in_large_parts, rows_under_way, share
 from batchkms.team.member import ENDS_WITHIN_S, Deal, Member, MemberCopy
 from batchkms.team.messages import Digests, Kind
 from batchkms.team.outbox import DealWindow, Outbox
 
-_MOST_DEAL_ROWS, _MOST_SEALED_ROWS = 512, 2048
-"""In envelope mode, where rows need no calls, a deal costs more than that one process has a few
-rows more at the end than another."""
-
+_MOST_DEAL_ROWS, _MOST_LARGE_DEAL_ROWS = 512, 2048
 _DEALS_OF_EACH = 4
 """So many deals, or more, is a member to have before it: there is always one to go on with."""
 
@@ -42,7 +39,7 @@ Item = Batch | LineBlock
 
 def rows_of_deal(spec: JobSpec) -> int:
     """How many rows to deal at once."""
-    most = _MOST_SEALED_ROWS if spec.mode == "envelope" else _MOST_DEAL_ROWS
+    most = _MOST_LARGE_DEAL_ROWS if in_large_parts(spec) else _MOST_DEAL_ROWS
     return min(most, max(1, rows_under_way(spec) // (spec.processes * _DEALS_OF_EACH)))
 
 
