@@ -62,18 +62,19 @@ class DataKey(msgspec.Struct, frozen=True):
 def blob_of(answer: dict[str, Any]) -> str:
     """The CiphertextBlob of an answer. Raises ProtocolError."""
     blob = answer.get("CiphertextBlob")
-    if not isinstance(blob, str) or not _is_blob(blob):
+    # A blob may be of 6,000 characters: no regular expression looks at them as fast.
+    if (
+        not isinstance(blob, str)
+        or not blob
+        or not blob.isascii()
+        or blob.encode().translate(None, _IN_BLOBS)
+    ):
         raise ProtocolError(
             "MissingCiphertext",
             "the answer has no usable CiphertextBlob",
             request_id=answer["RequestId"],
         )
     return blob
-
-
-def _is_blob(text: str) -> bool:
-    # A blob may be of 6,000 characters: no regular expression looks at them as fast.
-    return text != "" and text.isascii() and not text.encode().translate(None, _IN_BLOBS)
 
 
 def key_id_of(answer: dict[str, Any], name: str = "KeyId") -> str:
@@ -225,17 +226,14 @@ def parse_answer(answer: Answer) -> dict[str, Any]:
 
 def response_of(answer: Answer) -> dict[str, Any]:
     """The `Response` object, an error too, with a valid RequestId."""
-    response = _response_object(answer.body)
-    if response is None:
-        if answer.status != 200:
-            raise _http_error(answer.status)
-        raise _no_response(answer.body)
-    request_id = response.get("RequestId")
-    if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
-        if answer.status != 200:
-            raise _http_error(answer.status)
-        raise ProtocolError("InvalidRequestId", "the answer has no valid RequestId")
-    return response
+    try:
+        # Of all that JSON can be, only objects have these.
+        response: dict[str, Any] = orjson.loads(answer.body)["Response"]
+        if _REQUEST_ID.fullmatch(response["RequestId"]):
+            return response
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        pass
+    raise _no_answer(answer)
 
 
 def without_error(answer: Answer, response: dict[str, Any]) -> dict[str, Any]:
@@ -248,20 +246,16 @@ def without_error(answer: Answer, response: dict[str, Any]) -> dict[str, Any]:
     return response
 
 
-def _response_object(body: bytes) -> dict[str, Any] | None:
+def _no_answer(answer: Answer) -> KmsError:
+    """What is wrong with an answer that has no Response, or none with a valid RequestId."""
+    if answer.status != 200:
+        return _http_error(answer.status)
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
-        return None
-    response = document.get("Response") if isinstance(document, dict) else None
-    return response if isinstance(response, dict) else None
-
-
-def _no_response(body: bytes) -> ProtocolError:
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return ProtocolError("NotJson", f"the answer ({len(body):,} bytes) is no JSON")
+        return ProtocolError("NotJson", f"the answer ({len(answer.body):,} bytes) is no JSON")
+    if isinstance(document, dict) and isinstance(document.get("Response"), dict):
+        return ProtocolError("InvalidRequestId", "the answer has no valid RequestId")
     return ProtocolError("NoResponse", "the answer has no Response object")
 
 

@@ -9,10 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
-
-from batchkms.errors import KmsError, verdict_for
-from batchkms.kms.http1.exchange import Exchange
+from batchkms.errors import verdict_for
+from batchkms.kms.http1.exchange import Carried
 from batchkms.kms.transport import Answer
 from batchkms.loadtest.call import OK, Call
 from batchkms.loadtest.judging import Judged, classified
@@ -28,10 +26,10 @@ class Connections(Protocol):
     on_room: Callable[[], None] | None
 
     @property
-    def has_room(self) -> bool:
-        """Whether another exchange can be started."""
+    def room(self) -> int:
+        """How many exchanges can be started now."""
 
-    def start(self, exchange: Exchange) -> None:
+    def start(self, exchange: Carried) -> None:
         """Starts one."""
 
 
@@ -87,9 +85,9 @@ class Flights:
         return len(self._under_way)
 
     @property
-    def has_room(self) -> bool:
-        """Whether another call can be begun at once."""
-        return not self._again and self._connections.has_room
+    def room(self) -> int:
+        """How many calls can be begun at once."""
+        return 0 if self._again else self._connections.room
 
     @property
     def oldest_s(self) -> float | None:
@@ -100,7 +98,7 @@ class Flights:
         """Begins one call that was due at this time, in seconds from the first. Needs room."""
         flight = _Flight(self, due_s, content)
         self._under_way[flight] = None
-        self._start(flight)
+        self._connections.start(flight)
 
     def never_sent(self, due_s: float, action: str) -> None:
         """Records a call that there was no room for to the end."""
@@ -139,14 +137,17 @@ class Flights:
         for flight in flights:
             flight.end()
 
-    def _start(self, flight: _Flight) -> None:
-        self._connections.start(Exchange(flight.content.request, flight.done))
+    def _start_again(self, flight: _Flight) -> None:
+        flight.begin_anew()
+        self._connections.start(flight)
 
     def _room(self) -> None:
-        while self._again and self._connections.has_room:
-            self._start(self._again.popleft())
-        if self._connections.has_room:
-            self.on_room()
+        if self._again:
+            for _ in range(min(len(self._again), self._connections.room)):
+                self._start_again(self._again.popleft())
+            if not self.room:
+                return
+        self.on_room()
 
     def _try_again(self, flight: _Flight, judged: Judged, now: float) -> bool:
         if not self._tries_again or judged.code is None:
@@ -165,8 +166,8 @@ class Flights:
 
     def _waited(self, flight: _Flight) -> None:
         del self._waiting[flight]
-        if self.has_room:
-            self._start(flight)
+        if self.room:
+            self._start_again(flight)
         else:
             self._again.append(flight)
 
@@ -176,33 +177,44 @@ class Flights:
             self._landed.set_result(None)
 
 
-class _Flight(msgspec.Struct, eq=False, gc=False):
-    """One call from when it is begun until it has ended, whatever the number of attempts."""
+class _Flight(Carried):
+    """One call from when it is begun until it has ended: the exchange of each of its attempts."""
 
-    flights: Flights
-    due_s: float
-    content: Content
-    attempts: int = 0
-    bytes: int = 0
-    sent_s: float | None = None
-    done_s: float = 0.0
-    judged: Judged | None = None
+    __slots__ = ("attempts", "bytes", "content", "due_s", "first_sent_s", "flights", "judged")
 
-    def done(self, exchange: Exchange) -> bool:
+    def __init__(self, flights: Flights, due_s: float, content: Content) -> None:
+        super().__init__()
+        self.flights = flights
+        self.due_s = due_s
+        self.content = content
+        self.attempts = 0
+        self.bytes = 0
+        self.first_sent_s: float | None = None
+        self.judged: Judged | None = None
+
+    def to_send(self) -> bytes:
+        return self.content.request()
+
+    def ended(self) -> bool:
         """An attempt has ended; whether its connection may be used again."""
         self.attempts += 1
-        self.bytes += exchange.sent_bytes + exchange.received_bytes
-        if self.sent_s is None:
-            self.sent_s = exchange.sent_s
-        self.done_s = exchange.done_s
-        judged = self.judged = _judged(exchange, self.content)
-        if judged.outcome == OK or not self.flights._try_again(self, judged, exchange.done_s):
+        self.bytes += self.sent_bytes + self.received_bytes
+        if self.first_sent_s is None:
+            self.first_sent_s = self.sent_s
+        if self.answer is not None:
+            judged = self.content.judge(self.answer)
+        elif self.error is not None:
+            judged = classified(self.error)
+        else:
+            raise RuntimeError("an exchange ended with neither an answer nor an error")
+        self.judged = judged
+        if judged.outcome == OK or not self.flights._try_again(self, judged, self.done_s):
             self.end()
         return judged.in_step
 
     def end(self) -> None:
         """Records it as its last attempt ended."""
-        flights, judged, due_s, sent_s = self.flights, self.judged, self.due_s, self.sent_s
+        flights, judged, due_s, sent_s = self.flights, self.judged, self.due_s, self.first_sent_s
         if judged is None:
             raise RuntimeError("a call cannot end before its first attempt has")
         zero_s = flights.zero_s
@@ -223,12 +235,3 @@ class _Flight(msgspec.Struct, eq=False, gc=False):
         flights.record(call)
         if not flights._under_way:
             flights._all_landed()
-
-
-def _judged(exchange: Exchange, content: Content) -> Judged:
-    if exchange.answer is not None:
-        return content.judge(exchange.answer)
-    error: KmsError | None = exchange.error
-    if error is None:
-        raise RuntimeError("an exchange ended with neither an answer nor an error")
-    return classified(error)

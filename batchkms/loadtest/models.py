@@ -122,6 +122,7 @@ class OpenModel:
         self._turn_asked = False
         flights, lateness = self._flights, self._lateness
         began_s = flights.zero_s + self._offset_s
+        room = flights.room
         for _ in range(AT_ONCE):
             if self._next >= self._total:
                 self._finish()
@@ -131,12 +132,13 @@ class OpenModel:
                 if self._timer is not None:
                     self._timer.at(due_s)
                 return
-            if not flights.has_room:
+            if not room:
                 if self._blocked is None:
                     self._blocked = now, self._lateness.cpu_clock()
                 return
             # What waited for a connection is not the generator's fault.
             lateness.count(now - max(due_s, self._room_at))
+            room -= 1
             self._next += self._stride
             flights.begin(self._offset_s + self._due_s, self._contents.next())
             self._due_s = self._schedule.time_of(self._next)
@@ -231,9 +233,9 @@ class ClosedModel:
 
     def _turn(self) -> None:
         self._turn_asked = False
-        flights = self._flights
-        for _ in range(self._concurrency - flights.under_way):
-            if not flights.has_room or self._stopped.is_set():
-                return
+        if self._stopped.is_set():
+            return
+        flights, contents = self._flights, self._contents
+        for _ in range(min(self._concurrency - flights.under_way, flights.room)):
             self.begun += 1
-            flights.begin(flights.clock() - flights.zero_s, self._contents.next())
+            flights.begin(flights.clock() - flights.zero_s, contents.next())

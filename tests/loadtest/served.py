@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from batchkms.errors import NetworkError
-from batchkms.kms.http1.exchange import Exchange
+from batchkms.kms.http1.exchange import Carried
 from batchkms.kms.transport import Answer
 from batchkms.loadtest.call import Call
 from batchkms.loadtest.flights import Flights
@@ -34,32 +34,32 @@ class Served:
     on_room: Callable[[], None] | None = None
 
     @property
-    def has_room(self) -> bool:
-        return self.busy < self.most
+    def room(self) -> int:
+        return self.most - self.busy
 
     @property
     def open_connections(self) -> int:
         return self.busy
 
-    def start(self, exchange: Exchange) -> None:
-        assert self.has_room
+    def start(self, exchange: Carried) -> None:
+        assert self.room > 0
         loop = asyncio.get_running_loop()
         self.busy += 1
         self.peak = max(self.peak, self.busy)
         exchange.begun_s = exchange.sent_s = loop.time()
-        exchange.sent_bytes = len(exchange.request())
+        exchange.sent_bytes = len(exchange.to_send())
         delay_s = self.delay_s(loop.time(), self.number)
         self.number += 1
         loop.call_later(0.001 if delay_s is None else delay_s, self._end, exchange, delay_s is None)
 
-    def _end(self, exchange: Exchange, failed: bool) -> None:
+    def _end(self, exchange: Carried, failed: bool) -> None:
         exchange.done_s = asyncio.get_running_loop().time()
         if failed:
             exchange.error = NetworkError("ConnectionReset", "it was reset")
         else:
             exchange.answer = Answer(200, b"answer")
             exchange.received_bytes = 6
-        exchange.on_done(exchange)
+        exchange.ended()
         self.busy -= 1
         if self.on_room is not None:
             self.on_room()

@@ -47,8 +47,7 @@ class Connection(asyncio.Protocol):
         self.idle_since_s = 0.0
         self.used = False
 
-    @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether it can carry something."""
         return self._transport is not None and not self._transport.is_closing()
 
@@ -76,7 +75,7 @@ class Connection(asyncio.Protocol):
     def fail(self, error: NetworkError | ProtocolError) -> None:
         """Ends the exchange with an error, and the connection with it."""
         self.abort()
-        self._pool.ended(self, None, error, reusable=False)
+        self._pool.ended(self, None, error, False)
 
     def close(self) -> None:
         """Ends the connection; over TLS with a goodbye."""
@@ -130,14 +129,14 @@ class Connection(asyncio.Protocol):
             return
         if answer is not None:
             reusable = self._reader.reusable and not self._clogged
-            self._pool.ended(self, answer, None, reusable=reusable)
+            self._pool.ended(self, answer, None, reusable)
 
     def eof_received(self) -> None:
         """Takes the end for what it is: that of the answer, or of all hope for one."""
         if self.exchange is None:
             self._pool.forget(self)
         elif (answer := self._reader.at_end()) is not None:
-            self._pool.ended(self, answer, None, reusable=False)
+            self._pool.ended(self, answer, None, False)
         else:
             self.fail(mishaps.connection_reset())
 

@@ -49,6 +49,10 @@ class Carried(ABC):
         self.connection: Connection | None = None
         """The pool's own: what carries it, or is being opened for it."""
 
+    def begin_anew(self) -> None:
+        """Forgets how it ended, so that it can be started once more."""
+        Carried.__init__(self)
+
     @abstractmethod
     def to_send(self) -> bytes:
         """The whole request, head and body.

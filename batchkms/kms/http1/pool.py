@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,11 +78,18 @@ class Pool:
         self._expiry: asyncio.TimerHandle | None = None
 
     @property
-    def has_room(self) -> bool:
-        """Whether an exchange can be started: on an idle connection, or on one more."""
+    def room(self) -> int:
+        """How many exchanges can be started now, on idle connections or on more of them."""
         if self._closed:
-            return False
-        return bool(self._idle) or self._max is None or len(self._kept) < self._max
+            return 0
+        if self._max is None:
+            return sys.maxsize
+        return self._max - len(self._kept) + len(self._idle)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether an exchange can be started."""
+        return self.room > 0
 
     @property
     def open_connections(self) -> int:
@@ -152,7 +160,7 @@ class Pool:
         """The idle connection that was used last, unless that is too long ago."""
         while self._idle:
             connection, _ = self._idle.popitem()
-            if connection.open and now_s - connection.idle_since_s < self._idle_s:
+            if now_s - connection.idle_since_s < self._idle_s and connection.is_open():
                 return connection
             self._kept.discard(connection)
             connection.close()
@@ -223,10 +231,10 @@ class Pool:
         connection: Connection,
         answer: Answer | None,
         error: NetworkError | ProtocolError | None,
-        *,
         reusable: bool,
     ) -> None:
         """Hands an exchange back, then keeps or closes the connection that carried it."""
+        # All by position, for it is done for every call, and by name that takes longer.
         exchange = connection.exchange
         if exchange is None:
             return
@@ -243,7 +251,8 @@ class Pool:
             self.forget(connection)
             connection.abort()
             raise
-        if again and reusable and not self._closed and connection.open:
+        if again and reusable and not self._closed:
+            # Should it be closing by now, `_take_idle` or its end will find it.
             connection.idle_since_s = now_s
             self._idle[connection] = None
             if self._expiry is None:

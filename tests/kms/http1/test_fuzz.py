@@ -62,9 +62,9 @@ def keep_what_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def take_the_answer_before(monkeypatch: pytest.MonkeyPatch) -> None:
     ended, last = Pool.ended, [None]
 
-    def late(pool: Pool, connection: Connection, answer: Any, error: Any, **more: Any) -> None:
+    def late(pool: Pool, connection: Connection, answer: Any, error: Any, *more: Any) -> None:
         last[0], given = answer or last[0], last[0] or answer
-        ended(pool, connection, answer and given, error, **more)
+        ended(pool, connection, answer and given, error, *more)
 
     monkeypatch.setattr(Pool, "ended", late)
 
