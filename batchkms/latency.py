@@ -44,11 +44,12 @@ def buckets_of(values_us: Iterable[int]) -> Counter[int]:
 
     In a third of the time that it takes to count them one by one.
     """
-    shifts = [(value, value.bit_length() - _BITS) for value in values_us]
     return Counter(
         [
-            value if shift <= 0 else (shift << (_BITS - 1)) + (value >> shift)
-            for value, shift in shifts
+            value
+            if (shift := value.bit_length() - _BITS) <= 0
+            else (shift << (_BITS - 1)) + (value >> shift)
+            for value in values_us
         ]
     )
 

@@ -108,7 +108,10 @@ async def test_no_more_connections_than_allowed() -> None:
             assert pool.has_room
 
         pool.on_room = on_room
-        first, second = Call(pool), Call(pool)
+        assert pool.room == 2
+        first = Call(pool)
+        assert pool.room == 1
+        second = Call(pool)
         assert not pool.has_room
         with pytest.raises(RuntimeError, match="no room"):
             Call(pool)
@@ -117,7 +120,7 @@ async def test_no_more_connections_than_allowed() -> None:
         gate.set()
         await first
         await second
-        assert (pool.has_room, told) == (True, 2)
+        assert (pool.room, told) == (2, 2)
         await Call(pool)
         assert seen.connections == 2
 
