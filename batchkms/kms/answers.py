@@ -226,14 +226,16 @@ def parse_answer(answer: Answer) -> dict[str, Any]:
 
 def response_of(answer: Answer) -> dict[str, Any]:
     """The `Response` object, an error too, with a valid RequestId."""
+    document: Any = _NOT_JSON
     try:
+        document = orjson.loads(answer.body)
         # Of all that JSON can be, only objects have these.
-        response: dict[str, Any] = orjson.loads(answer.body)["Response"]
+        response: dict[str, Any] = document["Response"]
         if _REQUEST_ID.fullmatch(response["RequestId"]):
             return response
     except (orjson.JSONDecodeError, KeyError, TypeError):
         pass
-    raise _no_answer(answer)
+    raise _no_answer(answer, document)
 
 
 def without_error(answer: Answer, response: dict[str, Any]) -> dict[str, Any]:
@@ -246,13 +248,15 @@ def without_error(answer: Answer, response: dict[str, Any]) -> dict[str, Any]:
     return response
 
 
-def _no_answer(answer: Answer) -> KmsError:
+_NOT_JSON = object()
+"""What stands for the document of a body that is none."""
+
+
+def _no_answer(answer: Answer, document: object) -> KmsError:
     """What is wrong with an answer that has no Response, or none with a valid RequestId."""
     if answer.status != 200:
         return _http_error(answer.status)
-    try:
-        document = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
+    if document is _NOT_JSON:
         return ProtocolError("NotJson", f"the answer ({len(answer.body):,} bytes) is no JSON")
     if isinstance(document, dict) and isinstance(document.get("Response"), dict):
         return ProtocolError("InvalidRequestId", "the answer has no valid RequestId")

@@ -138,7 +138,7 @@ class Flights:
             flight.end()
 
     def _start_again(self, flight: _Flight) -> None:
-        flight.begin_anew()
+        flight.reset()
         self._connections.start(flight)
 
     def _room(self) -> None:
@@ -210,6 +210,9 @@ class _Flight(Carried):
         self.judged = judged
         if judged.outcome == OK or not self.flights._try_again(self, judged, self.done_s):
             self.end()
+        else:
+            # Any number may wait for their next try, and an answer may be long.
+            self.answer = self.error = None
         return judged.in_step
 
     def end(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import tracemalloc
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -17,8 +18,8 @@ from batchkms.loadtest.flights import Flights
 from batchkms.loadtest.judging import Judged
 from batchkms.loadtest.models import ClosedModel
 from batchkms.retry import RetryPolicy
-from tests.kms.http1.pools import pool_to
-from tests.kms.servers import Seen, http, listening, read_request
+from tests.kms.http1.pools import pool_to, until
+from tests.kms.servers import Seen, answering, http, listening, read_request
 
 MOST = 4
 """Connections, and calls of which some wait for one while others wait for their next try."""
@@ -38,6 +39,8 @@ class Numbered:
         return self.sent[-1]
 
     def judge(self, answer: Answer) -> Judged:
+        if answer.status == 503:
+            return Judged("internal", "Http503", None, True)
         number, attempt = answer.body.split(b"/")
         assert (int(number), int(attempt)) == (self.number, len(self.sent) - 1)
         if answer.status != 200:
@@ -107,3 +110,24 @@ async def test_what_is_recorded_is_what_the_server_saw(attempts: int) -> None:
 
 def body_of(request: bytes) -> bytes:
     return request.partition(b"\r\n\r\n")[2]
+
+
+async def test_calls_that_wait_for_their_next_try_keep_no_answers() -> None:
+    page = http(bytes(1_000_000), status="503 Busy")
+    contents, calls = AllNumbered(), list[Call]()
+    async with answering(page) as (port, _), pool_to(port) as pool:
+        policy = RetryPolicy(max_attempts=5, base_s=50.0, cap_s=50.0)
+        flights = Flights(pool, retry=policy, record=calls.append, uniform=lambda: 1.0)
+        flights.zero_s = time.monotonic()
+        tracemalloc.start()
+        try:
+            for _ in range(20):
+                flights.begin(0.0, contents.next())
+                await until(lambda: pool.busy == 0)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert (flights.under_way, calls) == (20, [])
+        flights.give_up_waiting()
+    assert [call.code for call in calls] == ["Http503"] * 20
+    assert held < 3_000_000

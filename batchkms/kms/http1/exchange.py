@@ -49,7 +49,7 @@ class Carried(ABC):
         self.connection: Connection | None = None
         """The pool's own: what carries it, or is being opened for it."""
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Forgets how it ended, so that it can be started once more."""
         Carried.__init__(self)
 

@@ -98,6 +98,20 @@ async def test_the_connection_used_last_comes_first() -> None:
         assert (pool.busy, pool.open_connections, seen.connections) == (0, 3, 3)
 
 
+async def test_a_connection_that_is_closing_carries_nothing_more() -> None:
+    async with answering(ANSWER) as (port, seen), pool_to(port) as pool:
+        first = Call(pool)
+        connection = first.exchange.connection
+        assert connection is not None
+        await first
+        # Its end is told in the next turn of the loop.
+        connection.abort()
+        second = Call(pool)
+        assert second.exchange.connection is not connection
+        assert not (await second).reused
+        assert (seen.connections, pool.open_connections) == (2, 1)
+
+
 async def test_no_more_connections_than_allowed() -> None:
     gate, seen, told = asyncio.Event(), Seen(), 0
     async with listening(holding(gate, seen)) as port, pool_to(port, max_connections=2) as pool:
