@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Self
@@ -215,7 +215,8 @@ class SparseLatencies:
     def pack(self) -> None:
         """Keeps the counts in arrays until something more is counted."""
         if self._packed is None:
-            self._packed = array("H", self._counts), array("L", self._counts.values())
+            counts = self._counts.values()
+            self._packed = array("H", self._counts), array(_narrowest(counts), counts)
             self._counts = {}
 
     def count(self, seconds: float) -> None:
@@ -264,3 +265,9 @@ class SparseLatencies:
 
     def _unpack(self) -> None:
         self._counts, self._packed = self.counts, None
+
+
+def _narrowest(counts: Collection[int]) -> str:
+    """The type code of the narrowest array that holds these; nearly all counts are small."""
+    bits = max(counts, default=0).bit_length()
+    return "B" if bits <= 8 else "H" if bits <= 16 else "I" if bits <= 32 else "Q"

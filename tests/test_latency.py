@@ -160,3 +160,19 @@ def test_packing_changes_nothing(values_us: list[int], packed_at: set[int]) -> N
     packed.add(loose)
     assert packed.total == 2 * len(values_us)
     assert sum(packed.counts.values()) == packed.total
+
+
+@pytest.mark.parametrize("most", [1, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32])
+def test_packing_keeps_large_counts(most: int) -> None:
+    latencies = SparseLatencies()
+    latencies.count_buckets({5: 1, 9: most}, max_us=9)
+    latencies.pack()
+    assert latencies.counts == {5: 1, 9: most}
+    latencies.count_us(9)
+    assert latencies.counts == {5: 1, 9: most + 1}
+
+
+def test_packing_nothing() -> None:
+    latencies = SparseLatencies()
+    latencies.pack()
+    assert (latencies.counts, latencies.percentile_ms(50)) == ({}, 0.0)

@@ -12,8 +12,9 @@ from batchkms.loadtest.call import OK, Call
 MOST_WINDOWS = 600
 """More of them are not told apart in a plot; then each becomes twice as long."""
 
-LOOSE_WINDOWS = 16
-"""So many windows may be counted in without unpacking them, those that came last."""
+LOOSE_S, LEAST_LOOSE = 16, 4
+"""The windows of so many seconds, and so many at least, may be counted in without unpacking them:
+those that came last. Nearly all calls end that soon, and a packed window takes a tenth."""
 
 
 @dataclass(slots=True)
@@ -151,7 +152,7 @@ class Timeline:
     def _loosened(self, window: Window) -> None:
         """Packs the window that was loose for longest, if there is one too many."""
         self._loose.append(window)
-        if len(self._loose) > LOOSE_WINDOWS:
+        if len(self._loose) > max(LEAST_LOOSE, LOOSE_S // self.window_s):
             self._loose.popleft().pack()
 
     def _halve(self) -> None:

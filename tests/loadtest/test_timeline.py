@@ -66,3 +66,10 @@ def test_what_comes_before_the_first_moment_is_in_the_first_window() -> None:
 
 def test_nothing_counted_has_no_windows() -> None:
     assert Timeline().windows() == []
+
+
+@pytest.mark.parametrize(("seconds", "loose"), [(300, 16), (1_000, 8), (2_000, 4), (86_400, 4)])
+def test_windows_are_packed_once_hardly_a_call_ends_in_them(seconds: int, loose: int) -> None:
+    windows = _timeline([call(float(second)) for second in range(seconds)]).windows()
+    packed = [window.from_schedule.packed for _, window in windows]
+    assert packed == [True] * (len(packed) - loose) + [False] * loose
