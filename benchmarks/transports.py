@@ -27,7 +27,7 @@ import uvloop
 
 from batchkms.kms.aiohttptransport import AiohttpTransport
 from batchkms.kms.endpoint import Endpoint, parse_endpoint
-from batchkms.kms.http1.exchange import Exchange
+from batchkms.kms.http1.exchange import Carried
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.http1.requests import RequestTemplate
 from batchkms.kms.http1.transport import WireTransport
@@ -126,23 +126,39 @@ async def wire_transport(endpoint: Endpoint, until_s: float) -> int:
     return await _by_transport(WireTransport(endpoint), endpoint, until_s)
 
 
+class _Counted(Carried):
+    """One call of the pool's turn."""
+
+    done = 0
+
+    __slots__ = ("_requests",)
+
+    def __init__(self, requests: Requests) -> None:
+        super().__init__()
+        self._requests = requests
+
+    def to_send(self) -> bytes:
+        """The request, signed now."""
+        return self._requests.signed_bytes()
+
+    def ended(self) -> bool:
+        """Counts it."""
+        if self.answer is None:
+            raise RuntimeError(f"a call failed: {self.error}")
+        _Counted.done += 1
+        return looked_at(self.answer)
+
+
 async def pool(endpoint: Endpoint, until_s: float) -> int:
     """The connections of the second transport by callbacks, as a load test uses them."""
     requests = Requests(endpoint)
     connections = Pool(endpoint, max_connections=IN_FLIGHT)
     over = asyncio.get_running_loop().create_future()
-    done = 0
-
-    def ended(exchange: Exchange) -> bool:
-        nonlocal done
-        if exchange.answer is None:
-            raise RuntimeError(f"a call failed: {exchange.error}")
-        done += 1
-        return looked_at(exchange.answer)
+    before = _Counted.done
 
     def more() -> None:
         if time.perf_counter() < until_s:
-            connections.start(Exchange(requests.signed_bytes, ended))
+            connections.start(_Counted(requests))
         elif not connections.busy and not over.done():
             over.set_result(None)
 
@@ -151,7 +167,7 @@ async def pool(endpoint: Endpoint, until_s: float) -> int:
         more()
     await over
     await connections.aclose()
-    return done
+    return _Counted.done - before
 
 
 WAYS = {

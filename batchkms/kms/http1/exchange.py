@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from batchkms.errors import NetworkError, ProtocolError
@@ -67,22 +66,3 @@ class Carried(ABC):
         Called once, before it is. An exception out of this or of `to_send` is a defect: the event
         loop's exception handler gets it, and the connection is closed.
         """
-
-
-class Exchange(Carried):
-    """One whose request and end are functions: see `Carried`'s methods."""
-
-    __slots__ = ("on_done", "request")
-
-    def __init__(self, request: Callable[[], bytes], on_done: Callable[[Exchange], bool]) -> None:
-        super().__init__()
-        self.request = request
-        self.on_done = on_done
-
-    def to_send(self) -> bytes:
-        """What `request` gives."""
-        return self.request()
-
-    def ended(self) -> bool:
-        """What `on_done` returns."""
-        return self.on_done(self)

@@ -87,11 +87,6 @@ class Pool:
         return self._max - len(self._kept) + len(self._idle)
 
     @property
-    def has_room(self) -> bool:
-        """Whether an exchange can be started."""
-        return self.room > 0
-
-    @property
     def open_connections(self) -> int:
         """Connections that are open, idle or not; none that is being opened."""
         return self._open
@@ -109,7 +104,7 @@ class Pool:
         exchange.begun_s = now_s = time.monotonic()
         connection = self._take_idle(now_s)
         if connection is None:
-            if not self.has_room:
+            if not self.room:
                 raise RuntimeError(
                     "the pool has no room: every connection is busy, or it is closed"
                 )

@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from typing import cast
 
 from batchkms.kms.endpoint import parse_endpoint
-from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.http1.requests import request_bytes
 from batchkms.kms.transport import Answer
 from tests.kms.http1.fuzzedanswers import Choices, Finding, Recipe, by_length, drawn
+from tests.kms.http1.pools import Exchange
 
 MOST_TURNS = 200_000
 """Of the event loop in one scene, which takes some hundred: after so many, something hangs."""
@@ -170,11 +170,11 @@ class Scene:
         pool.on_room = self._more
         for wave, deed in self._waves:
             self._left = wave[::-1]
-            while self._left and pool.has_room:
+            while self._left and pool.room:
                 self._more()
             await self._until(lambda: not (self._left or self._under_way), "an exchange")
             await self._lull(deed)
-        if pool.busy or not pool.has_room:
+        if pool.busy or not pool.room:
             raise Finding("the pool keeps connections that carry nothing")
         closing = asyncio.create_task(pool.aclose())
         await self._until(closing.done, "the close")
@@ -200,7 +200,7 @@ class Scene:
             await asyncio.sleep(0)
 
     def _more(self) -> None:
-        if not self._left or not self._pool.has_room:
+        if not self._left or not self._pool.room:
             return
         recipe, ends = self._left.pop(), 0
 

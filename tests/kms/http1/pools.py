@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from batchkms.kms.endpoint import parse_endpoint
-from batchkms.kms.http1.exchange import Exchange
+from batchkms.kms.http1.exchange import Carried
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.http1.requests import request_bytes
 
@@ -25,8 +25,25 @@ async def pool_to(port: int, *, scheme: str = "http", **options: Any) -> AsyncIt
         yield pool
     finally:
         await pool.aclose()
-        assert (pool.busy, pool.open_connections, pool.has_room) == (0, 0, False)
+        assert (pool.busy, pool.open_connections, pool.room) == (0, 0, 0)
     assert not defects, defects
+
+
+class Exchange(Carried):
+    """One whose request and end are functions."""
+
+    __slots__ = ("on_done", "request")
+
+    def __init__(self, request: Callable[[], bytes], on_done: Callable[[Exchange], bool]) -> None:
+        super().__init__()
+        self.request = request
+        self.on_done = on_done
+
+    def to_send(self) -> bytes:
+        return self.request()
+
+    def ended(self) -> bool:
+        return self.on_done(self)
 
 
 class Call:

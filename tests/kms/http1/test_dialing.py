@@ -14,9 +14,8 @@ import pytest
 import trustme
 
 from batchkms.kms.endpoint import Endpoint
-from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.http1.pool import Connected, Pool
-from tests.kms.http1.pools import Call, code_of, pool_to, until
+from tests.kms.http1.pools import Call, Exchange, code_of, pool_to, until
 from tests.kms.servers import Seen, answering, http, listening, read_request
 
 ANSWER = http(b"{}")
@@ -256,7 +255,7 @@ async def test_tls_that_is_cut_off(when: str, authority: trustme.CA, tmp_path: P
         expected = {"handshake": "ConnectFailed", "request": "ConnectionReset", "idle": ""}
         assert code_of(exchange) == expected[when]
         await until(lambda: pool.open_connections == 0)
-        assert pool.has_room
+        assert pool.room
 
 
 async def test_a_server_that_says_no_goodbye_does_not_hold_up_the_end(

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkms.kms.endpoint import parse_endpoint
-from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.http1.pool import Pool
 from batchkms.kms.http1.requests import request_bytes
+from tests.kms.http1.pools import Exchange
 from tests.kms.servers import Seen, http, listening, read_request
 
 CONNECTIONS = 3
@@ -120,7 +120,7 @@ async def _called(port: int) -> None:
         more()
     async with asyncio.timeout(10):
         await over.wait()
-    assert (pool.busy, pool.has_room) == (0, True)
+    assert (pool.busy, pool.room) == (0, CONNECTIONS)
     await pool.aclose()
     assert (ends, pool.busy, pool.open_connections) == (CALLS, 0, 0)
     assert not defects, defects

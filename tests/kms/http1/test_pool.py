@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 import pytest
 
 from batchkms.kms import transport as shared
-from batchkms.kms.http1.exchange import Exchange
 from batchkms.kms.http1.pool import Connected, Pool
 from batchkms.kms.http1.requests import request_bytes
-from tests.kms.http1.pools import SECRET, Call, code_of, pool_to, until
+from tests.kms.http1.pools import SECRET, Call, Exchange, code_of, pool_to, until
 from tests.kms.servers import Peer, Seen, answering, http, listening, read_request
 
 ANSWER = http(b"{}")
@@ -119,18 +119,18 @@ async def test_no_more_connections_than_allowed() -> None:
         def on_room() -> None:
             nonlocal told
             told += 1
-            assert pool.has_room
+            assert pool.room
 
         pool.on_room = on_room
         assert pool.room == 2
         first = Call(pool)
         assert pool.room == 1
         second = Call(pool)
-        assert not pool.has_room
+        assert not pool.room
         with pytest.raises(RuntimeError, match="no room"):
             Call(pool)
         await until(lambda: pool.open_connections == 2)
-        assert (pool.has_room, pool.busy, told) == (False, 2, 0)
+        assert (pool.room, pool.busy, told) == (0, 2, 0)
         gate.set()
         await first
         await second
@@ -143,7 +143,7 @@ async def test_room_comes_back_after_a_failure() -> None:
     async with answering(b"", close=True) as (port, _), pool_to(port, max_connections=1) as pool:
         for _ in range(3):
             assert code_of(await Call(pool)) == "ConnectionReset"
-            assert pool.has_room
+            assert pool.room
 
 
 async def test_an_exchange_can_be_started_from_both_callbacks() -> None:
@@ -268,7 +268,7 @@ async def test_each_exchange_has_its_whole_time() -> None:
             assert code_of(exchange) == "AttemptTimeout"
             assert 0.099 <= exchange.done_s - exchange.begun_s < 0.2
         await until(lambda: pool.open_connections == 0)
-        assert (pool.busy, pool.has_room) == (0, True)
+        assert (pool.busy, pool.room) == (0, sys.maxsize)
 
 
 async def test_a_slow_exchange_does_not_hide_one_that_is_over() -> None:
